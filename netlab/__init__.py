@@ -1,0 +1,3 @@
+"""netlab: a command-line laboratory for sockets."""
+
+__version__ = "0.1.0"
