@@ -1,0 +1,274 @@
+"""What happened, as frozen facts: everything that netlab shows is one of these.
+
+Long operations push records to an ``emit`` callable, short ones return one; `netlab.render` alone turns them into
+text or JSON lines.  Field names are JSON keys, so they carry their unit and are only ever added to.  ``None`` means
+"does not apply" and is left out of JSON.  ``time`` is in Unix seconds, taken where the thing happened.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from netlab.endpoint import Endpoint
+
+__all__ = [
+    "Closed",
+    "Connected",
+    "Emit",
+    "ErrorReport",
+    "Exchange",
+    "Listening",
+    "Option",
+    "Probe",
+    "Received",
+    "Record",
+    "Reply",
+    "Sent",
+    "Serving",
+    "Summary",
+    "TcpInfo",
+    "Waiting",
+    "WarningReport",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Base of all records; ``event`` is the JSON discriminator."""
+
+    event: ClassVar[str] = ""
+    time: float = field(default_factory=clock.time)
+
+
+Emit = Callable[[Record], None]
+"""Takes each record as it happens, in the thread it happened in.  What it raises stops the operation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening(Record):
+    """A listener (or a bound datagram socket) is ready; ``endpoint`` is what the kernel really bound."""
+
+    event = "listening"
+    endpoint: Endpoint
+    fileno: int
+    backlog: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving(Record):
+    """How the server will serve, said once, after its last Listening.
+
+    ``reach`` says from how far it can be reached: ``only this host``, ``any host that reaches ADDRESS`` ...
+    """
+
+    event = "serving"
+    model: str
+    reply: str
+    exit_word: str | None
+    reach: str
+    cpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected(Record):
+    """A connection stands.  On a server ``conn`` counts clients from 1; a client's own connection has none.
+
+    ``clients`` of ``max_clients`` are being served now (None where there is no such limit); ``waited_us`` is the time
+    this client is known to have spent in the accept queue; pid, uid and gid are SO_PEERCRED's (unix(7)).
+    """
+
+    event = "connected"
+    peer: Endpoint | None
+    local: Endpoint | None = None
+    conn: int | None = None
+    clients: int | None = None
+    max_clients: int | None = None
+    waited_us: float | None = None
+    pid: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Record):
+    """``queued`` finished connections wait in the accept queue of a listener whose backlog is ``backlog``."""
+
+    event = "waiting"
+    endpoint: Endpoint
+    queued: int
+    backlog: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Record):
+    """One chunk as recv returned it, or one datagram.
+
+    ``size`` is the datagram's true length where ``data`` was cut (MSG_TRUNC); None when it is ``len(data)``.
+    """
+
+    event = "received"
+    peer: Endpoint | None
+    data: bytes
+    conn: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Record):
+    """One message as it was given to the kernel, whole; ``calls`` is how many send calls that took."""
+
+    event = "sent"
+    peer: Endpoint | None
+    data: bytes
+    conn: int | None = None
+    calls: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed(Record):
+    """A connection ended.  ``reason``: eof, reset, timeout, limit, exit, stopped, full, fault, error."""
+
+    event = "closed"
+    peer: Endpoint | None
+    reason: str
+    bytes_in: int
+    bytes_out: int
+    duration_us: float
+    conn: int | None = None
+    errno: int | None = None
+    errno_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange(Record):
+    """One message and its reply: sizes, the time from the message's last byte to the reply's first, the ending rule.
+
+    ``ended_by`` names the rule of --until (or expect) that said the reply was whole.
+    """
+
+    event = "reply"
+    peer: Endpoint | None
+    bytes_out: int
+    bytes_in: int
+    rtt_us: float | None
+    duration_us: float
+    ended_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe(Record):
+    """What one connection attempt met.
+
+    ``verdict``: open, refused, closed, unreachable, denied, missing, timeout, no-answer, busy, unresolved, error.
+    ``target`` is what was asked for, ``endpoint`` the address tried; ``handshake_us`` runs from connect() to its end
+    as this process saw it, ``rtt_us`` is the kernel's own (TCP_INFO).  ``evidence`` is a short line for people.
+    """
+
+    event = "probe"
+    target: Endpoint
+    endpoint: Endpoint | None
+    verdict: str
+    errno: int | None = None
+    errno_name: str | None = None
+    duration_us: float = 0.0
+    handshake_us: float | None = None
+    resolve_us: float | None = None
+    rtt_us: float | None = None
+    syn_retransmits: int | None = None
+    local: Endpoint | None = None
+    peer: Endpoint | None = None
+    fileno: int | None = None
+    blocking: bool | None = None
+    timeout: float | None = None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Record):
+    """An answer to one probe: an ICMP echo reply, or a UDP answer."""
+
+    event = "reply"
+    endpoint: Endpoint
+    sequence: int
+    bytes_in: int
+    rtt_us: float
+    ttl: int | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option(Record):
+    """One socket option as read; ``value`` is for machines, ``shown`` for people (``131,072 B``, ``SOCK_STREAM``).
+
+    ``is_default`` is None where a new socket could not be asked.  ``errno_name`` says why it could not be read.
+    ``side`` is client or server where both ends are shown.
+    """
+
+    event = "option"
+    level: str
+    name: str
+    value: int | str | None
+    shown: str
+    meaning: str
+    unit: str | None = None
+    is_default: bool | None = None
+    errno_name: str | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpInfo(Record):
+    """The kernel's TCP_INFO (tcp(7)), decoded: ``fields`` maps the kernel's own names to numbers in its units.
+
+    ``shown`` has the same fields as people read them: ``27 us``, ``unlimited``.  ``unread`` and ``unacknowledged`` are
+    SIOCINQ and SIOCOUTQ in bytes: received but not read, sent but not acknowledged.
+    """
+
+    event = "tcp_info"
+    state: int
+    state_name: str
+    fields: dict[str, int]
+    shown: dict[str, str] = field(default_factory=dict)
+    unread: int | None = None
+    unacknowledged: int | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarningReport(Record):
+    """Something a user should know although the work goes on."""
+
+    event = "warning"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(Record):
+    """How a run went, at its end.  ``ended_by`` says what ended it: SIGINT, --once, duration ..."""
+
+    event = "summary"
+    ended_by: str
+    duration_us: float
+    clients: int | None = None
+    most_clients: int | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    datagrams_in: int | None = None
+    datagrams_out: int | None = None
+    dropped: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorReport(Record):
+    """A failure as it ends the run: the same text as on stderr, the same status as the process."""
+
+    event = "error"
+    message: str
+    status: int
+    operation: str
+    where: str
+    errno: int | None = None
+    errno_name: str | None = None
