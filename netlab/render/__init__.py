@@ -1,0 +1,190 @@
+"""Turns records into what a user sees: text or JSON lines, on the right stream, safe for a terminal.
+
+``renderer(...)`` gives one object for a whole run.  It is the ``emit`` of every operation, from any thread.
+Everything that a peer sent is escaped here and nowhere else; operations hand over bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+
+from netlab.errors import NetlabError, StdoutClosed
+from netlab.records import ErrorReport, Listening, Record, WarningReport
+from netlab.render.decode import StreamDecoder, check_encoding
+from netlab.render.failure import failure_lines
+from netlab.render.hexdump import hexdump
+from netlab.render.output import Writer, open_output
+from netlab.render.safe import defuse, escape, escape_multiline, preview, printable_for
+from netlab.render.text import LINES, Lines, View
+
+__all__ = [
+    "Renderer",
+    "StreamDecoder",
+    "Writer",
+    "check_encoding",
+    "defuse",
+    "escape",
+    "escape_multiline",
+    "hexdump",
+    "open_output",
+    "preview",
+    "renderer",
+    "want_color",
+]
+
+_LINES: Mapping[type[Record], Lines] = {**LINES}
+"""All tables of the modules that show records: add yours here."""
+_WHEN_QUIET = (Listening, ErrorReport)
+
+
+def want_color(option: str, env: Mapping[str, str], isatty: bool) -> bool:
+    """Decide on colour: --color, then NO_COLOR, then FORCE_COLOR or CLICOLOR_FORCE, then TERM, then the stream.
+
+    Args:
+      option: ``auto``, ``always`` or ``never``.
+      env: the environment; see no-color.org and force-color.org.
+      isatty: whether the stream is a terminal.
+    """
+    if option != "auto":
+        return option == "always"
+    if env.get("NO_COLOR"):
+        return False
+    if any(env.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return isatty and env.get("TERM") != "dumb"
+
+
+class Renderer:
+    """Shows records and errors; made by `renderer`.  Calling it with a record is safe in any thread."""
+
+    def __init__(
+        self,
+        stdout: Writer,
+        stderr: Writer,
+        *,
+        records: Writer,
+        views: tuple[View, View],
+        json: bool,
+        quiet: bool,
+        charset: str,
+    ) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._records = records
+        self._view, self._stderr_view = views
+        self._json = json
+        self._quiet = quiet
+        self._charset = charset
+        self._printable = printable_for(charset)
+        self._lock = threading.Lock()
+        if json:
+            stdout.note = lambda message: self._json_line(WarningReport(message=message))
+
+    def __call__(self, record: Record) -> None:
+        """Show one record.
+
+        Raises:
+          StdoutClosed: nobody reads standard output any more.
+          OutputError: it could not be written.
+        """
+        if self._quiet and not isinstance(record, _WHEN_QUIET):
+            return
+        # One lock over making and writing: a connection's decoder sees its chunks in the order of the lines.
+        with self._lock:
+            if self._json:
+                self._stdout.write(self._json_line(record))
+            elif isinstance(record, WarningReport):
+                self._write(self._stderr, _LINES[WarningReport](self._stderr_view, record))
+            else:
+                self._write(self._records, _LINES[type(record)](self._view, record))
+
+    def error(self, error: NetlabError) -> None:
+        """Say why a run failed: the text on stderr, and under --json one more line on stdout.
+
+        Never raises: what cannot be said is lost, and the exit status still tells.
+        """
+        if isinstance(error, StdoutClosed):
+            return
+        with suppress(NetlabError):
+            self._write(self._stderr, failure_lines(error, self._stderr_view))
+        if self._json:
+            report = ErrorReport(
+                message=str(error),
+                status=error.status,
+                operation=error.operation,
+                where=error.where,
+                errno=error.errno,
+                errno_name=error.errno_name,
+            )
+            with suppress(NetlabError):
+                self._stdout.write(self._json_line(report))
+
+    def close(self) -> None:
+        """Write what is still owed, and close what the writers opened; an error may still come after it."""
+        try:
+            self._stdout.close()
+        finally:
+            self._stderr.close()
+
+    def _write(self, writer: Writer, lines: list[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        writer.write(self._printable(text).encode(self._charset))
+
+    def _json_line(self, record: Record) -> bytes:
+        from netlab.render.jsonlines import to_json
+
+        return to_json(record, ascii_only=self._charset != "utf-8").encode() + b"\n"
+
+
+def renderer(
+    *,
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    color: bool | None,
+    encoding: str,
+    stdout: Writer,
+    stderr: Writer,
+    payload_on_stdout: bool = False,
+    hexdump: bool = False,
+    charset: str | None = None,
+) -> Renderer:
+    """Make the one object that shows everything of a run.
+
+    Args:
+      json: all records are JSON lines on stdout, an error too.
+      quiet: only ready lines and errors.
+      verbose: also what was sent.
+      color: None looks at each stream whether it is a terminal; see `want_color`.
+      encoding: the peers' (`check_encoding`).
+      stdout: where records go; a server's should have ``drop_after``.
+      stderr: where warnings and errors go.
+      payload_on_stdout: stdout carries received bytes, so that records go to stderr, unless ``json``.
+      hexdump: show payload as hex.
+      charset: what terminal and log take; None is the locale's, as Python has found it for sys.stdout.
+
+    Raises:
+      ValueError: there is no such encoding, or it is none of text.
+    """
+    records = stderr if payload_on_stdout else stdout
+
+    def view(writer: Writer) -> View:
+        return View(
+            verbose=verbose,
+            hexdump=hexdump,
+            color=writer.is_terminal if color is None else color,
+            encoding=check_encoding(encoding),
+        )
+
+    return Renderer(
+        stdout,
+        stderr,
+        records=records,
+        views=(view(records), view(stderr)),
+        json=json,
+        quiet=quiet,
+        charset=check_encoding(charset or getattr(sys.stdout, "encoding", None) or "utf-8"),
+    )
