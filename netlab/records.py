@@ -15,6 +15,7 @@ from typing import ClassVar
 from netlab.endpoint import Endpoint
 
 __all__ = [
+    "Call",
     "Closed",
     "Connected",
     "Emit",
@@ -41,6 +42,10 @@ class Record:
 
     event: ClassVar[str] = ""
     time: float = field(default_factory=clock.time)
+
+    def parts(self) -> tuple[Record, ...]:
+        """Return what machines get for it, one JSON line each: itself, unless people see several records as one."""
+        return (self,)
 
 
 Emit = Callable[[Record], None]
@@ -165,6 +170,10 @@ class Probe(Record):
     ``verdict``: open, refused, closed, unreachable, denied, missing, timeout, no-answer, busy, unresolved, error.
     ``target`` is what was asked for, ``endpoint`` the address tried; ``handshake_us`` runs from connect() to its end
     as this process saw it, ``rtt_us`` is the kernel's own (TCP_INFO).  ``evidence`` is a short line for people.
+    ``fileno``, ``blocking`` and ``timeout`` (seconds) are Python's view of the socket, ``timeout`` 0 when non-blocking.
+    ``number`` counts the attempts of a run; ``tries`` the datagrams, echo requests or connects of this one, and
+    ``syn_sent_us`` says when each SYN left.  ``icmp_*`` tell the ICMP error that decided it, pid, uid and gid are
+    SO_PEERCRED's (unix(7)), and ``gai_errno`` is getaddrinfo's own number where the name did not resolve.
     """
 
     event = "probe"
@@ -184,6 +193,17 @@ class Probe(Record):
     blocking: bool | None = None
     timeout: float | None = None
     evidence: str = ""
+    number: int | None = None
+    tries: int | None = None
+    syn_sent_us: tuple[float, ...] | None = None
+    self_connect: bool | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    icmp_sender: str | None = None
+    pid: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    gai_errno: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +255,46 @@ class TcpInfo(Record):
     unread: int | None = None
     unacknowledged: int | None = None
     side: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Record):
+    """One call on a socket of this program, as it ended; ``time`` and ``mono_us`` (CLOCK_MONOTONIC) are its start.
+
+    ``lane`` is client or server.  ``socket`` counts the sockets of the process ``pid`` from 1, because descriptors are
+    used again.  ``args`` has neither the descriptor nor the payload.  Of ``result`` and ``errno`` one is None.
+
+    ``waited_us`` is the part of ``duration_us`` that waited for the peer; ``pending_us`` passed before the call, since
+    this socket had said EINPROGRESS or EAGAIN.  ``data`` is the start of the payload, ``size`` its true length.
+
+    ``state_name`` is TCP's state by the kernel after the call; for close, which takes the socket away, before it, and
+    ``unread`` then counts the bytes that nobody had read: the kernel sends RST for them instead of FIN.
+    ``peer_pid`` is SO_PEERCRED's, on unix sockets, where a client mostly has no name.
+    """
+
+    event = "call"
+    mono_us: float
+    duration_us: float
+    lane: str
+    thread: str
+    pid: int
+    socket: int
+    transport: str
+    call: str
+    args: str
+    fd: int
+    result: str | None = None
+    errno: int | None = None
+    errno_name: str | None = None
+    waited_us: float | None = None
+    pending_us: float | None = None
+    data: bytes | None = None
+    size: int | None = None
+    state_name: str | None = None
+    unread: int | None = None
+    local: Endpoint | None = None
+    peer: Endpoint | None = None
+    peer_pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,11 +61,11 @@ def test_backlog_is_as_asked() -> None:
         assert socketops.accept_queue(bound.sock) == (0, 5)
 
 
-def test_a_taken_port_says_how_to_find_the_holder() -> None:
+def test_a_taken_port_is_this_hosts_refusal() -> None:
     with socketops.listen(any_port())[0] as bound, pytest.raises(LocalError) as caught:
         socketops.listen(bound.endpoint)
     assert caught.value.errno == errno.EADDRINUSE
-    assert any(command.startswith("ss -ltnp") for command, _ in caught.value.next_steps)
+    assert str(caught.value) == f"bind {bound.endpoint}: address already in use (EADDRINUSE)"
 
 
 def test_a_restart_does_not_wait_for_time_wait() -> None:

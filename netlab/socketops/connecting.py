@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from netlab.endpoint import Endpoint, SockAddr, Transport
 from netlab.errors import ConnectError, LocalError, NetlabError, ResolveError, TimedOut, errno_name
-from netlab.explain import explain_connect, explain_self_connect, explain_timeout, verdict_of_connect
+from netlab.explain import explain_self_connect, explain_timeout, verdict_of_connect
 from netlab.socketops.resolve import Family, family_of, resolve
 from netlab.socketops.sockopts import Setting, apply_settings
 from netlab.values import format_setting
@@ -61,8 +61,9 @@ _PENDING = {errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRES
 class Attempt:
     """One connection attempt: ``errno`` is None while it is pending, 0 when it stands.
 
-    ``started`` and ``ended`` are time.perf_counter() seconds, read next to the calls.  The socket stays open, and is
-    the owner's to close, whatever came of it.
+    ``started`` and ``ended`` are time.perf_counter() seconds, read next to the calls.  ``at_once`` says that connect()
+    itself gave the errno: on INET nothing was sent then.  The socket stays open, and is the owner's to close, whatever
+    came of it.
     """
 
     endpoint: Endpoint
@@ -70,6 +71,7 @@ class Attempt:
     errno: int | None
     started: float
     ended: float = 0.0
+    at_once: bool = False
 
     @property
     def duration(self) -> float:
@@ -125,7 +127,11 @@ def start_connect(sock: socket.socket, endpoint: Endpoint) -> Attempt:
     started = time.perf_counter()
     code = connect_ex(sockaddr)
     ended = time.perf_counter()
-    return Attempt(endpoint, sock, None if code in _PENDING else code, started, ended)
+    if code not in _PENDING:
+        return Attempt(endpoint, sock, code, started, ended, at_once=True)
+    # On loopback the handshake is over before connect() returns: then the time just read is the true one.
+    is_over = bool(_poll_writable([sock.fileno()], 0))
+    return Attempt(endpoint, sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if is_over else None, started, ended)
 
 
 def wait_connected(attempts: Iterable[Attempt], timeout: float) -> list[Attempt]:
@@ -321,18 +327,9 @@ def connect_error(endpoint: Endpoint, lost: Sequence[Attempt], timeout: float) -
             "connect", endpoint, cause, facts=facts, means=told.means, likely=told.likely, next_steps=told.next_steps
         )
     code = lost[0].errno or 0
-    told = explain_connect(code, lost[0].endpoint)
     verdict = verdict_of_connect(code, endpoint.transport)
     kind = {"timeout": TimedOut, "busy": TimedOut, "error": LocalError}.get(verdict, ConnectError)
-    return kind(
-        "connect",
-        endpoint,
-        errno=code,
-        facts=facts,
-        means=told.means,
-        likely=told.likely,
-        next_steps=told.next_steps,
-    )
+    return kind("connect", endpoint, errno=code, facts=facts)
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -16,7 +16,6 @@ from types import TracebackType
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import LocalError, UsageError
-from netlab.explain import explain_bind
 from netlab.socketops.connecting import SocketClass
 from netlab.socketops.resolve import Family, family_of, resolve
 from netlab.socketops.sockopts import Setting, apply_settings
@@ -209,7 +208,7 @@ def _bind_inet(sock: socket.socket, endpoint: Endpoint) -> None:
     try:
         sock.bind(endpoint.to_sockaddr())
     except OSError as exc:
-        raise _refusal(exc, "bind", endpoint) from None
+        raise LocalError.from_os(exc, "bind", endpoint) from None
 
 
 def _listen(sock: socket.socket, backlog: int, endpoint: Endpoint) -> None:
@@ -217,12 +216,4 @@ def _listen(sock: socket.socket, backlog: int, endpoint: Endpoint) -> None:
     try:
         sock.listen(backlog)
     except OSError as exc:
-        raise _refusal(exc, "listen", endpoint) from None
-
-
-def _refusal(exc: OSError, operation: str, endpoint: Endpoint) -> LocalError:
-    told = explain_bind(exc.errno or 0, endpoint)
-    return LocalError(
-        operation, endpoint, errno=exc.errno, means=told.means, likely=told.likely, next_steps=told.next_steps
-    )
-
+        raise LocalError.from_os(exc, "listen", endpoint) from None

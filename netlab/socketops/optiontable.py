@@ -129,6 +129,8 @@ def _row(
     """Make one row; None where this platform lacks the option."""
     known = _LINUX_SOCKET if name.startswith("SO_") else _LINUX
     actual = getattr(socket, name, number if known else None)
+    if kind is Kind.TIMEVAL and sys.platform == "win32":  # milliseconds there, no struct timeval
+        actual = None
     return None if actual is None else SocketOption(name, actual, kind, meaning, sockets, main, settable, names)
 
 

@@ -19,7 +19,7 @@ __all__ = ["SIZES", "UNITS", "Decoded", "decode", "encode"]
 Decoded = tuple[int | str, str]
 """A value for machines and the same for people."""
 
-_TIMEVAL = struct.Struct("@ll")  # not on Windows, where the option is milliseconds
+_TIMEVAL = struct.Struct("@ll")
 _LINGER = struct.Struct("@HH" if sys.platform == "win32" else "@ii")
 _UCRED = struct.Struct("@iII")
 _NO_LIMIT = 2**64 - 1

@@ -24,6 +24,7 @@ __all__ = [
     "find_option",
     "parse_setting",
     "read_options",
+    "read_settings",
     "socket_kind",
 ]
 
@@ -97,24 +98,25 @@ def parse_setting(text: str) -> Setting:
 
 
 def apply_settings(sock: socket.socket, settings: Iterable[Setting]) -> list[Option]:
-    """Set options in order and read each back.
-
-    Returns:
-      one Option a setting, with what the kernel made of it: ``8,192 B (asked 4,096 B)``.
+    """Set options in order, and read them back as `read_settings`.
 
     Raises:
       LocalError: the kernel refused one; those before it stay set.
     """
-    taken = []
+    done = []
     for setting in settings:
         option = setting.option
         try:
             sock.setsockopt(LEVELS[option.level], option.number, setting.value)
         except OSError as exc:
             raise _refused(setting, exc) from exc
-        asked = decode(option, setting.value)
-        taken.append(_read(sock, option, asked=asked))
-    return taken
+        done.append(setting)
+    return read_settings(sock, done)
+
+
+def read_settings(sock: socket.socket, settings: Iterable[Setting]) -> list[Option]:
+    """Return one Option a setting, with what the kernel made of it: ``8,192 B (asked 4,096 B)``."""
+    return [_read(sock, setting.option, asked=decode(setting.option, setting.value)) for setting in settings]
 
 
 def read_options(sock: socket.socket, *, everything: bool, fresh: socket.socket | None) -> list[Option]:
@@ -163,7 +165,7 @@ def _read(
         value=value,
         shown=shown,
         meaning=option.meaning,
-        unit=UNITS.get(option.kind),
+        unit=UNITS.get(option.kind) if isinstance(value, int) else None,
         is_default=None if fresh is None else _is_default(fresh, option, value),
     )
 

@@ -14,7 +14,6 @@ import stat
 
 from netlab.endpoint import Endpoint
 from netlab.errors import LocalError
-from netlab.explain import explain_bind
 
 __all__ = ["Identity", "bind_path", "remove_own"]
 
@@ -58,14 +57,7 @@ def _bind(sock: socket.socket, endpoint: Endpoint) -> None:
     try:
         sock.bind(endpoint.to_sockaddr())
     except OSError as exc:
-        raise _refusal(exc.errno or errno.EINVAL, endpoint) from None
-
-
-def _refusal(code: int, endpoint: Endpoint, cause: str = "") -> LocalError:
-    told = explain_bind(code, endpoint)
-    return LocalError(
-        "bind", endpoint, cause, errno=code, means=told.means, likely=told.likely, next_steps=told.next_steps
-    )
+        raise LocalError.from_os(exc, "bind", endpoint) from None
 
 
 def _identity(path: str) -> Identity | None:
@@ -86,6 +78,6 @@ def _remove_stale(sock: socket.socket, endpoint: Endpoint) -> None:
         caller.setblocking(False)
         code = caller.connect_ex(endpoint.to_sockaddr())
     if code != errno.ECONNREFUSED:  # 0, EAGAIN and EPROTOTYPE all mean that somebody lives there
-        raise _refusal(errno.EADDRINUSE, endpoint)
+        raise LocalError("bind", endpoint, errno=errno.EADDRINUSE)
     if _identity(endpoint.path) == found:
         os.unlink(endpoint.path)
