@@ -27,7 +27,16 @@ from netlab.parts import (
     unbracket,
 )
 
-__all__ = ["Endpoint", "EndpointError", "SockAddr", "Transport", "from_sockaddr", "parse_ports", "parse_targets"]
+__all__ = [
+    "Endpoint",
+    "EndpointError",
+    "SockAddr",
+    "Transport",
+    "from_sockaddr",
+    "parse_ports",
+    "parse_targets",
+    "split_targets",
+]
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int] | str | bytes
 """What `socket.socket.connect` takes: IPv4, IPv6 with flow and scope, a unix path, an abstract name."""
@@ -226,16 +235,14 @@ def from_sockaddr(transport: Transport, sockaddr: object) -> Endpoint | None:
     return Endpoint(transport, host, 0 if transport is Transport.ICMP else port)
 
 
-def parse_targets(
+def split_targets(
     text: str,
     *,
     transport: Transport = Transport.TCP,
     loopback: str = "127.0.0.1",
     ports: tuple[int, ...] | None = None,
-) -> Iterator[Endpoint]:
-    """Read an endpoint that may have a list of ports, ``HOST:80,443,8000-8010``; give one endpoint a port.
-
-    The text is checked at once; the endpoints are made one at a time.
+) -> tuple[Endpoint, tuple[int, ...]]:
+    """Read an endpoint that may have a list of ports, ``HOST:80,443,8000-8010``.
 
     Args:
       text: as in `Endpoint.parse`, but for the list.
@@ -243,19 +250,36 @@ def parse_targets(
       loopback: as in `Endpoint.parse`.
       ports: the ports of a host alone, as `parse_ports` returns them; None refuses a host alone.
 
+    Returns:
+      the endpoint with its first port, and all its ports: none where there are no ports, for unix and icmp.
+
     Raises:
       EndpointError: the text is no such endpoint, a range is reversed, or an item is empty.
     """
     kind, rest = _split_transport(text, transport)
     if kind.is_unix or kind is Transport.ICMP:
-        return iter((Endpoint.parse(text, transport=transport),))
+        return Endpoint.parse(text, transport=transport), ()
     host, port = _split_port(rest)
     host = parse_host(host) if host else loopback
     if port:
         ports = parse_ports(port, transport=kind)
     elif ports is None:
         raise _no_port(text, rest, host, kind)
-    return (Endpoint(kind, host, number) for number in ports)
+    return Endpoint(kind, host, ports[0]), ports
+
+
+def parse_targets(
+    text: str,
+    *,
+    transport: Transport = Transport.TCP,
+    loopback: str = "127.0.0.1",
+    ports: tuple[int, ...] | None = None,
+) -> Iterator[Endpoint]:
+    """Read as `split_targets`, and give one endpoint a port; the text is checked at once, they are made one by one."""
+    first, numbers = split_targets(text, transport=transport, loopback=loopback, ports=ports)
+    if not numbers:
+        return iter((first,))
+    return (Endpoint(first.transport, first.host, number) for number in numbers)
 
 
 def _split_transport(text: str, default: Transport) -> tuple[Transport, str]:

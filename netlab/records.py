@@ -18,10 +18,12 @@ __all__ = [
     "Call",
     "Closed",
     "Connected",
+    "ConnectionInfo",
     "Emit",
     "ErrorReport",
     "Exchange",
     "Listening",
+    "Note",
     "Option",
     "Probe",
     "Received",
@@ -82,7 +84,8 @@ class Connected(Record):
     """A connection stands.  On a server ``conn`` counts clients from 1; a client's own connection has none.
 
     ``clients`` of ``max_clients`` are being served now (None where there is no such limit); ``waited_us`` is the time
-    this client is known to have spent in the accept queue; pid, uid and gid are SO_PEERCRED's (unix(7)).
+    this client is known to have spent in the accept queue; pid, uid and gid are SO_PEERCRED's (unix(7)).  fileno,
+    blocking and timeout (seconds) are the socket's, where it is shown as an object.
     """
 
     event = "connected"
@@ -95,6 +98,9 @@ class Connected(Record):
     pid: int | None = None
     uid: int | None = None
     gid: int | None = None
+    fileno: int | None = None
+    blocking: bool | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +118,7 @@ class Received(Record):
     """One chunk as recv returned it, or one datagram.
 
     ``size`` is the datagram's true length where ``data`` was cut (MSG_TRUNC); None when it is ``len(data)``.
+    ``unanswered`` says why a datagram gets no reply, where one would be due.
     """
 
     event = "received"
@@ -119,6 +126,7 @@ class Received(Record):
     data: bytes
     conn: int | None = None
     size: int | None = None
+    unanswered: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +142,10 @@ class Sent(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed(Record):
-    """A connection ended.  ``reason``: eof, reset, timeout, limit, exit, stopped, full, fault, error."""
+    """A connection ended.  ``reason``: eof, reset, timeout, limit, exit, stopped, full, fault, error.
+
+    ``operation`` is the call that met the end, ``send`` or ``receive``, where it was no orderly one.
+    """
 
     event = "closed"
     peer: Endpoint | None
@@ -145,6 +156,7 @@ class Closed(Record):
     conn: int | None = None
     errno: int | None = None
     errno_name: str | None = None
+    operation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +176,37 @@ class Exchange(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo(Record):
+    """A connection as it is now: both ends, what passed, what waits in its queues, and the options asked for most.
+
+    ``rtt_us`` is the kernel's smoothed round-trip time, ``reply_us`` the time from the last message that was answered
+    to the first chunk after it.
+    """
+
+    event = "info"
+    local: Endpoint | None
+    peer: Endpoint | None
+    state: str | None
+    fileno: int
+    bytes_out: int
+    bytes_in: int
+    unread: int | None = None
+    unacknowledged: int | None = None
+    rtt_us: float | None = None
+    reply_us: float | None = None
+    nodelay: int | None = None
+    keepalive: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Record):
+    """netlab's own words to whoever sits at the terminal: how to go on, what a command of chat's answers."""
+
+    event = "note"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe(Record):
     """What one connection attempt met.
 
@@ -174,6 +217,7 @@ class Probe(Record):
     ``number`` counts the attempts of a run; ``tries`` the datagrams, echo requests or connects of this one, and
     ``syn_sent_us`` says when each SYN left.  ``icmp_*`` tell the ICMP error that decided it, pid, uid and gid are
     SO_PEERCRED's (unix(7)), and ``gai_errno`` is getaddrinfo's own number where the name did not resolve.
+    ``history`` and ``waited_us`` tell of the attempts before it (``refused x14 -> open``), ``service`` is the port's name.
     """
 
     event = "probe"
@@ -204,6 +248,9 @@ class Probe(Record):
     uid: int | None = None
     gid: int | None = None
     gai_errno: int | None = None
+    history: str | None = None
+    waited_us: float | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +314,9 @@ class Call(Record):
     ``waited_us`` is the part of ``duration_us`` that waited for the peer; ``pending_us`` passed before the call, since
     this socket had said EINPROGRESS or EAGAIN.  ``data`` is the start of the payload, ``size`` its true length.
 
-    ``state_name`` is TCP's state by the kernel after the call; for close, which takes the socket away, before it, and
-    ``unread`` then counts the bytes that nobody had read: the kernel sends RST for them instead of FIN.
+    ``state_name`` is TCP's state by the kernel after the call: for accept, that of the new connection; for close, which
+    takes the socket away, what it was before.  ``unread`` is set by close alone: bytes that nobody had read, for which
+    the kernel sends RST instead of FIN.
     ``peer_pid`` is SO_PEERCRED's, on unix sockets, where a client mostly has no name.
     """
 

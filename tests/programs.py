@@ -22,7 +22,7 @@ __all__ = ["NETLAB", "ROOT", "SERVER_PORT", "Netlab", "Program", "StartProgram",
 ROOT = Path(__file__).resolve().parent.parent
 """The project's top directory."""
 
-NETLAB = (sys.executable, "-X", "dev", "-W", "error", "-m", "netlab")
+NETLAB = (sys.executable, "-W", "error", "-m", "netlab")
 """netlab as the tests run it: a socket left open, or any other warning, shows on stderr and fails the test."""
 
 SERVER_PORT = ("-p", "--port", "-U", "--unix")

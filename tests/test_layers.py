@@ -27,9 +27,10 @@ MAY_IMPORT = {
     "netlab.endpoint": frozenset({"netlab.parts"}),
     "netlab.explain": BASE,
     "netlab.records": frozenset({"netlab.endpoint"}),
-    "netlab.socketops": BASE | {"netlab.records", "netlab.explain"},
-    "netlab.render": BASE | {"netlab.records", "netlab.explain", "click"},
-    "netlab.reference": frozenset({"netlab", "click"}),
+    "netlab.reports": frozenset({"netlab.endpoint", "netlab.records"}),
+    "netlab.socketops": BASE | {"netlab.records", "netlab.reports", "netlab.explain"},
+    "netlab.render": BASE | {"netlab.records", "netlab.reports", "netlab.explain", "click"},
+    "netlab.reference": BASE | {"netlab", "netlab.records", "netlab.reports", "netlab.explain", "netlab.socketops", "click"},
     "netlab.cli": BASE
     | {"netlab", "netlab.records", "netlab.explain", "netlab.socketops", "netlab.render", "netlab.reference"}
     | {"click", "prompt_toolkit"},

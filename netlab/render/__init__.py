@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from netlab.errors import NetlabError, StdoutClosed
-from netlab.records import ErrorReport, Listening, Record, WarningReport
+from netlab.records import Call, ErrorReport, Listening, Record, Sent, WarningReport
+from netlab.render.client_text import LINES as CLIENT_LINES
 from netlab.render.decode import StreamDecoder, check_encoding
 from netlab.render.failure import failure_lines
 from netlab.render.hexdump import hexdump
 from netlab.render.output import Writer, open_output
 from netlab.render.safe import defuse, escape, escape_multiline, preview, printable_for
 from netlab.render.text import LINES, Lines, View
+from netlab.render.timeline import LINES as TIMELINE
+
+if TYPE_CHECKING:
+    from netlab.render.progress import Progress
 
 __all__ = [
     "Renderer",
@@ -35,9 +41,9 @@ __all__ = [
     "want_color",
 ]
 
-_LINES: Mapping[type[Record], Lines] = {**LINES}
+_LINES: Mapping[type[Record], Lines] = {**LINES, **CLIENT_LINES, **TIMELINE}
 """All tables of the modules that show records: add yours here."""
-_WHEN_QUIET = (Listening, ErrorReport)
+_WHEN_QUIET = (Listening, ErrorReport, Call)
 
 
 def want_color(option: str, env: Mapping[str, str], isatty: bool) -> bool:
@@ -55,6 +61,22 @@ def want_color(option: str, env: Mapping[str, str], isatty: bool) -> bool:
     if any(env.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
     return isatty and env.get("TERM") != "dumb"
+
+
+def _lines_of(kind: type[Record]) -> Lines:
+    """Return what shows such records; what only probe has is imported when one comes."""
+    if kind in _LINES:
+        return _LINES[kind]
+    from netlab.render.probe_text import PROBE_LINES
+
+    return PROBE_LINES[kind]
+
+
+def _advice_of(kind: type[Record]) -> Lines:
+    """Return what says on stderr why the answer is no."""
+    from netlab.render.probe_text import ADVICE
+
+    return ADVICE.get(kind, lambda view, record: [])
 
 
 class Renderer:
@@ -80,8 +102,15 @@ class Renderer:
         self._charset = charset
         self._printable = printable_for(charset)
         self._lock = threading.Lock()
+        self._bar: Progress | None = None
         if json:
             stdout.note = lambda message: self._json_line(WarningReport(message=message))
+
+    def wants(self, kind: type[Record]) -> bool:
+        """Tell whether records of this class are ever shown; those that are not need not be made."""
+        if self._quiet:
+            return issubclass(kind, _WHEN_QUIET)
+        return kind is not Sent or self._json or self._view.verbose
 
     def __call__(self, record: Record) -> None:
         """Show one record.
@@ -94,12 +123,56 @@ class Renderer:
             return
         # One lock over making and writing: a connection's decoder sees its chunks in the order of the lines.
         with self._lock:
+            if self._bar is not None:
+                self._bar.hide()
             if self._json:
-                self._stdout.write(self._json_line(record))
-            elif isinstance(record, WarningReport):
-                self._write(self._stderr, _LINES[WarningReport](self._stderr_view, record))
+                for part in record.parts():
+                    self._stdout.write(self._json_line(part))
+            elif isinstance(record, WarningReport | Call):
+                self._write(self._stderr, _LINES[type(record)](self._stderr_view, record))
             else:
-                self._write(self._records, _LINES[type(record)](self._view, record))
+                self._write(self._records, _lines_of(type(record))(self._view, record))
+            if type(record) not in _LINES:
+                self._write(self._stderr, _advice_of(type(record))(self._stderr_view, record))
+
+    @contextmanager
+    def progress(self, total: int | None, unit: str = "targets") -> Iterator[Callable[[int], None] | None]:
+        """Show on standard error how far the block is, where that is a terminal and nobody asked for quiet.
+
+        Args:
+          total: how much there is to do, where that is known.
+          unit: what is counted; ``B`` for bytes.
+
+        Yields:
+          what takes how much is done by now; None where nothing would be shown.
+        """
+        if self._quiet or not self._stderr.is_terminal:
+            yield None
+            return
+        from netlab.render.progress import Progress
+
+        self._bar = bar = Progress(total, self._stderr, unit)
+        try:
+            yield bar.update
+        finally:
+            with self._lock:
+                bar.close()
+                self._bar = None
+
+    def clear_progress(self) -> None:
+        """Make room for a line that is not written here."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.hide()
+
+    def draw(self, picture: list[str]) -> None:
+        """Show the lines of a picture, which was asked for, so that quiet does not matter; never among JSON lines.
+
+        Raises:
+          StdoutClosed, OutputError: as when called with a record.
+        """
+        with self._lock:
+            self._write(self._stderr if self._json else self._records, picture)
 
     def error(self, error: NetlabError) -> None:
         """Say why a run failed: the text on stderr, and under --json one more line on stdout.
@@ -150,6 +223,7 @@ def renderer(
     stderr: Writer,
     payload_on_stdout: bool = False,
     hexdump: bool = False,
+    diagram: bool = False,
     charset: str | None = None,
 ) -> Renderer:
     """Make the one object that shows everything of a run.
@@ -164,6 +238,7 @@ def renderer(
       stderr: where warnings and errors go.
       payload_on_stdout: stdout carries received bytes, so that records go to stderr, unless ``json``.
       hexdump: show payload as hex.
+      diagram: a picture of the calls follows, so that what it shows need not be told as well.
       charset: what terminal and log take; None is the locale's, as Python has found it for sys.stdout.
 
     Raises:
@@ -177,6 +252,7 @@ def renderer(
             hexdump=hexdump,
             color=writer.is_terminal if color is None else color,
             encoding=check_encoding(encoding),
+            diagram=diagram,
         )
 
     return Renderer(

@@ -63,12 +63,14 @@ class View:
       hexdump: show payload as hex.
       color: colour verdicts and directions.
       encoding: the peers'.
+      diagram: a picture of the calls follows.
     """
 
     verbose: bool = False
     hexdump: bool = False
     color: bool = False
     encoding: str = "utf-8"
+    diagram: bool = False
     _directions: dict[tuple[int | None, str], _Direction] = field(default_factory=dict)
 
     def paint(self, text: str, color: str) -> str:
@@ -163,7 +165,8 @@ def _waiting(_view: View, record: Waiting) -> list[str]:
 def _received(view: View, record: Received) -> list[str]:
     size, got = record.size, len(record.data)
     cut = "" if size is None or size <= got else f"cut: {format_bytes(size)}, shown {format_bytes(got)}"
-    return view.payload(_front(record), _IN, record, cut)
+    silence = f" (no reply: {record.unanswered})" if record.unanswered else ""
+    return view.payload(_front(record) + silence, _IN, record, cut)
 
 
 def _sent(view: View, record: Sent) -> list[str]:
@@ -176,6 +179,10 @@ def _sent(view: View, record: Sent) -> list[str]:
 def _closed(view: View, record: Closed) -> list[str]:
     left = view.forget(_front(record), record.conn)
     why = _REASONS.get(record.reason, record.reason) + (f" ({record.errno_name})" if record.errno_name else "")
+    if record.reason == "timeout" and record.operation == "send":
+        why = "peer does not read"
+    elif record.reason == "timeout" and record.conn is None:
+        why = "time-out"
     came, went = f"in {format_bytes(record.bytes_in)}", f"out {format_bytes(record.bytes_out)}"
     # A server tells first what came, a client what it sent.
     front, first, second = ("", went, came) if record.conn is None else (f"#{record.conn} ", came, went)

@@ -1,30 +1,120 @@
-"""Socket operations: open, serve, exchange, relay and probe, as a library that says nothing by itself.
+r"""Socket operations: open, serve, exchange, relay and probe, as a library that says nothing by itself.
 
 Openers return sockets, long operations push frozen records (`netlab.records`) to an ``emit`` callable, failures are
 `netlab.errors`.  Nothing here prints, reads the environment or handles signals.
+
+Connect, and read lines: what `connect` returns is a plain socket, so all of Python's own methods are there.
+
+>>> from netlab import socketops
+>>> from netlab.endpoint import Endpoint
+>>> with socketops.listen(Endpoint.parse(":0", listening=True))[0] as listener:
+...     with socketops.connect(listener.endpoint, timeout=1.0) as client, listener.sock.accept()[0] as server:
+...         _ = server.sendall("first\nsecond\n".encode())
+...         server.close()
+...         with client.makefile(encoding="utf-8") as lines:
+...             [line.rstrip() for line in lines]
+['first', 'second']
+
+Serve in a thread, and be told what happens:
+
+>>> import threading
+>>> seen = []
+>>> with socketops.Stop() as stop, socketops.listen(Endpoint.parse(":0", listening=True))[0] as listener:
+...     service = {"reply": socketops.make_reply("ack"), "stop": stop, "emit": seen.append, "once": True}
+...     server = threading.Thread(target=socketops.serve_iteratively, args=([listener],), kwargs=service)
+...     server.start()
+...     with socketops.connect(listener.endpoint, timeout=1.0) as client:
+...         client.sendall(b"hello")
+...         client.recv(100)
+...     server.join()
+b'received 5 bytes\n'
+>>> [record.event for record in seen]
+['connected', 'received', 'sent', 'closed', 'summary']
+
+Ask what a connection attempt meets; a refusal is an answer, not an exception:
+
+>>> import socket
+>>> with socket.socket() as bound:
+...     bound.bind(("127.0.0.1", 0))
+...     nobody_listens = Endpoint.of(*bound.getsockname())
+...     diagnosis = socketops.diagnose(nobody_listens, socketops.Method(timeout=1.0))
+>>> [(attempt.verdict, attempt.errno_name) for attempt in diagnosis.attempts]
+[('refused', 'ECONNREFUSED')]
 """
 
+from netlab.socketops.accepting import accept_one
+from netlab.socketops.attempts import Method
+from netlab.socketops.bulk import stream, to_crlf
+from netlab.socketops.clients import CLIENT_RECORDS
 from netlab.socketops.connecting import connect
+from netlab.socketops.connection import Connection
+from netlab.socketops.datagram import serve_datagrams
+from netlab.socketops.exchange import converse, exchange
+from netlab.socketops.iterative import serve_iteratively
+from netlab.socketops.loopback import probe_loopback
 from netlab.socketops.opening import Bound, adopt, bind, listen, reach
+from netlab.socketops.payloads import Payload, parse_payload
+from netlab.socketops.probing import OptionSet, diagnose
 from netlab.socketops.queues import accept_queue, unacknowledged, unread
+from netlab.socketops.relay import LINGER, Relay
+from netlab.socketops.repeating import Repeating
+from netlab.socketops.replies import EndsOnWord, Reply, make_reply
 from netlab.socketops.resolve import Family, resolve
 from netlab.socketops.sockopts import Setting, parse_setting
 from netlab.socketops.stop import Stop, Watcher
+from netlab.socketops.survey import survey
+from netlab.socketops.tally import Group
+from netlab.socketops.threaded import choose_cpu, serve_threaded
+from netlab.socketops.tracedsocket import traced_socket_class
+from netlab.socketops.tracing import Trace
+from netlab.socketops.until import Expect, Until
+from netlab.socketops.waiting import survey_until, wait_until
 
 __all__ = [
+    "CLIENT_RECORDS",
+    "LINGER",
     "Bound",
+    "Connection",
+    "EndsOnWord",
+    "Expect",
     "Family",
+    "Group",
+    "Method",
+    "OptionSet",
+    "Payload",
+    "Relay",
+    "Repeating",
+    "Reply",
     "Setting",
     "Stop",
+    "Trace",
+    "Until",
     "Watcher",
+    "accept_one",
     "accept_queue",
     "adopt",
     "bind",
+    "choose_cpu",
     "connect",
+    "converse",
+    "diagnose",
+    "exchange",
     "listen",
+    "make_reply",
+    "parse_payload",
     "parse_setting",
+    "probe_loopback",
     "reach",
     "resolve",
+    "serve_datagrams",
+    "serve_iteratively",
+    "serve_threaded",
+    "stream",
+    "survey",
+    "survey_until",
+    "to_crlf",
+    "traced_socket_class",
     "unacknowledged",
     "unread",
+    "wait_until",
 ]

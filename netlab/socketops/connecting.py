@@ -20,10 +20,12 @@ from netlab.errors import ConnectError, LocalError, NetlabError, ResolveError, T
 from netlab.explain import explain_self_connect, explain_timeout, verdict_of_connect
 from netlab.socketops.resolve import Family, family_of, resolve
 from netlab.socketops.sockopts import Setting, apply_settings
+from netlab.socketops.stop import poller
 from netlab.values import format_setting
 
 __all__ = [
     "ATTEMPT_DELAY",
+    "PENDING",
     "Attempt",
     "SocketClass",
     "addresses_to_try",
@@ -31,6 +33,7 @@ __all__ = [
     "connect_error",
     "is_self_connect",
     "open_client_socket",
+    "reached_itself",
     "start_connect",
     "wait_connected",
 ]
@@ -54,7 +57,7 @@ _SOCKET_TYPES = {
 }
 
 # connect(2): "in progress" for a non-blocking socket; Windows says EWOULDBLOCK instead.
-_PENDING = {errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
+PENDING = {errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
 
 
 @dataclass(slots=True)
@@ -123,15 +126,17 @@ def _bind(sock: socket.socket, sockaddr: SockAddr, where: Endpoint) -> None:
 def start_connect(sock: socket.socket, endpoint: Endpoint) -> Attempt:
     """Call connect on a non-blocking socket and return the attempt, decided or pending."""
     sockaddr = endpoint.to_sockaddr()
-    connect_ex = sock.connect_ex
-    started = time.perf_counter()
+    connect_ex, clock = sock.connect_ex, time.perf_counter
+    clock()  # the first reading after other work is the slow one
+    started = clock()
     code = connect_ex(sockaddr)
-    ended = time.perf_counter()
-    if code not in _PENDING:
+    ended = clock()
+    if code not in PENDING:
         return Attempt(endpoint, sock, code, started, ended, at_once=True)
     # On loopback the handshake is over before connect() returns: then the time just read is the true one.
-    is_over = bool(_poll_writable([sock.fileno()], 0))
-    return Attempt(endpoint, sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if is_over else None, started, ended)
+    is_over = _poll_writable([sock], 0)
+    outcome = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if is_over else None
+    return Attempt(endpoint, sock, outcome, started, ended)
 
 
 def wait_connected(attempts: Iterable[Attempt], timeout: float) -> list[Attempt]:
@@ -146,7 +151,7 @@ def wait_connected(attempts: Iterable[Attempt], timeout: float) -> list[Attempt]
     """
     by_fileno = {attempt.sock.fileno(): attempt for attempt in attempts}
     decided = []
-    for fileno in _poll_writable(list(by_fileno), timeout):
+    for fileno in _poll_writable([attempt.sock for attempt in by_fileno.values()], timeout):
         attempt = by_fileno[fileno]
         attempt.ended = time.perf_counter()
         attempt.errno = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -154,11 +159,12 @@ def wait_connected(attempts: Iterable[Attempt], timeout: float) -> list[Attempt]
     return decided
 
 
-def _poll_writable(filenos: list[int], timeout: float) -> list[int]:
+def _poll_writable(socks: Sequence[socket.socket], timeout: float) -> list[int]:
+    filenos = [sock.fileno() for sock in socks]
     if not hasattr(select, "poll"):  # Windows reports a failed connect in the third list
         _, writable, failed = select.select([], filenos, filenos, None if timeout == math.inf else timeout)
         return list({*writable, *failed})
-    poll = select.poll()
+    poll = poller(socks[0])
     for fileno in filenos:
         poll.register(fileno, select.POLLOUT)
     # poll(2) counts whole milliseconds and Python rounds up, so this never returns early.
@@ -306,10 +312,13 @@ def is_self_connect(attempt: Attempt) -> bool:
     A closed port inside ip_local_port_range can become the client's own port; the two SYNs then cross and TCP calls
     it a connection (simultaneous open, RFC 9293 section 3.5).
     """
-    if attempt.endpoint.transport is not Transport.TCP:
-        return False
+    return attempt.endpoint.transport is Transport.TCP and reached_itself(attempt.sock)
+
+
+def reached_itself(sock: socket.socket) -> bool:
+    """Tell whether a connected socket has one name at both ends."""
     try:
-        return bool(attempt.sock.getsockname() == attempt.sock.getpeername())
+        return bool(sock.getsockname() == sock.getpeername())
     except OSError:  # reset already: getpeername says ENOTCONN
         return False
 

@@ -202,6 +202,9 @@ def _set_inet_options(sock: socket.socket, endpoint: Endpoint, family: Family) -
     # A restart finds connections of the last run in TIME_WAIT; on Windows the same option would share the port.
     if sock.type == socket.SOCK_STREAM and os.name == "posix":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.type == socket.SOCK_STREAM:
+        # What is accepted inherits it: a reply in two writes is not to wait for the first one's ACK (Nagle, tcp(7)).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _bind_inet(sock: socket.socket, endpoint: Endpoint) -> None:

@@ -12,11 +12,14 @@ import sys
 
 from netlab.errors import LocalError
 
-__all__ = ["accept_queue", "unacknowledged", "unread"]
+__all__ = ["accept_queue", "dropped", "unacknowledged", "unread"]
 
 _TCP_LISTEN = 10
 # The start of struct tcp_info (tcp(7)): state, 23 bytes, unacked, sacked.
 _LISTENER_INFO = struct.Struct("=B23xII")
+_SO_MEMINFO = 55
+# sk_meminfo of linux/sock_diag.h; drops are the last.
+_MEMINFO = struct.Struct("=9I")
 _UNTOLD = frozenset({errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
 """ioctl and getsockopt on a socket that has no such queue: a listener, a raw socket, another family."""
 
@@ -59,6 +62,25 @@ def accept_queue(listener: socket.socket) -> tuple[int, int] | None:
         raise LocalError.from_os(exc, "getsockopt", "TCP_INFO") from exc
     state, queued, backlog = _LISTENER_INFO.unpack(raw)
     return (queued, backlog) if state == _TCP_LISTEN else None
+
+
+def dropped(sock: socket.socket) -> int | None:
+    """Return how many datagrams the kernel has dropped at this socket, most for want of room in its receive queue.
+
+    The same count as SO_RXQ_OVFL would bring along with every datagram (socket(7)), at no cost for each.
+
+    Raises:
+      LocalError: the socket is closed.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError as exc:
+        if exc.errno in _UNTOLD:
+            return None
+        raise LocalError.from_os(exc, "getsockopt", "SO_MEMINFO") from exc
+    return int(_MEMINFO.unpack(raw)[-1])
 
 
 def _ask(sock: socket.socket, request: str) -> int | None:

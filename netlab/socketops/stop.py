@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["Stop", "Watcher", "wait_readable"]
+__all__ = ["Stop", "Watcher", "poller", "wait_readable"]
 
 
 class Stop:
@@ -71,7 +71,8 @@ class Watcher:
       tick: called every ``interval`` seconds until then, for instance to look at an accept queue.
       interval: seconds between ticks.
 
-    Leaving the ``with`` block ends the thread whether or not the stop was set.
+    Leaving the ``with`` block ends the thread whether or not the stop was set.  What ``tick`` or ``wake`` raises sets
+    the stop, and is raised there, unless the block raised something itself.
     """
 
     def __init__(
@@ -89,9 +90,18 @@ class Watcher:
         self._tick = tick
         self._interval = interval
         self._end = Stop()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def _run(self) -> None:
+        for step in (self._watch, self._wake_if_stopped):
+            try:
+                step()
+            except BaseException as exc:
+                self._failure = self._failure or exc
+                self._stop.set("error")
+
+    def _watch(self) -> None:
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
         poll.register(self._end, select.POLLIN)
@@ -100,6 +110,8 @@ class Watcher:
                 self._stop.set("--duration")
             elif self._tick is not None:
                 self._tick()
+
+    def _wake_if_stopped(self) -> None:
         if self._stop.is_set():
             self._wake()
 
@@ -119,6 +131,8 @@ class Watcher:
         self._end.set()
         self._thread.join()
         self._end.close()
+        if self._failure is not None and exc is None:
+            raise self._failure
 
 
 def wait_readable(sock: socket.socket | Stop, timeout: float | None) -> bool:
@@ -130,6 +144,12 @@ def wait_readable(sock: socket.socket | Stop, timeout: float | None) -> bool:
     # poll(), not select(): select fails for descriptors above 1023 (select(2)).
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([sock], [], [], timeout)[0])
-    poll = select.poll()
+    poll = poller(sock)
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(None if timeout is None else max(timeout, 0) * 1000))
+
+
+def poller(sock: socket.socket | Stop) -> select.poll:
+    """Return a select.poll; where ``sock`` is traced, one whose waits show in the trace like calls of the socket."""
+    make: Callable[[], select.poll] = getattr(sock, "poller", select.poll)
+    return make()

@@ -1,0 +1,126 @@
+"""The command line: a Click group of six commands, each a thin wrapper over `netlab.socketops`.
+
+Nothing but Click and this package is imported before a command runs: start-up is part of the product.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from netlab import __version__
+from netlab.cli.chat import chat
+from netlab.cli.command import Group
+from netlab.cli.probe import probe
+from netlab.cli.send import send
+from netlab.cli.serve_tcp import serve_tcp
+from netlab.cli.serve_threaded import serve_threaded
+from netlab.cli.serve_udp import serve_udp
+
+__all__ = ["cli", "main", "run"]
+
+
+def _print_completion(ctx: click.Context, param: click.Parameter, shell: str | None) -> None:
+    if shell is None or ctx.resilient_parsing:
+        return
+    from netlab.reference.completion import completion_script
+    from netlab.reference.tree import read_tree
+
+    click.echo(completion_script(shell, read_tree(cli)), nl=False)
+    ctx.exit()
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "NETLAB", "max_content_width": 80},
+    epilog="First: netlab probe --loopback",
+)
+@click.version_option(__version__, prog_name="netlab", message="%(prog)s %(version)s", allow_from_autoenv=False)
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    allow_from_autoenv=False,
+    callback=_print_completion,
+    help="Print a completion script; its first lines say where it goes.",
+)
+def cli() -> None:
+    """A command-line laboratory for sockets: serve, send, chat, probe, and see what a connection does."""
+
+
+for _command in (serve_tcp, serve_threaded, serve_udp, send, chat, probe):
+    cli.add_command(_command)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit status; only a bug in netlab raises.
+
+    This stands in for Click's standalone mode, which would end an EPIPE silently with 1 and Ctrl-C with "Aborted!".
+    """
+    try:
+        with cli.make_context("netlab", list(args)) as ctx:
+            cli.invoke(ctx)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except OSError as exc:
+        # Only Click's own printing of help comes here: commands turn their errors into statuses themselves.
+        if exc.errno == errno.EPIPE:
+            return 141
+        if exc.errno in (errno.ENOSPC, errno.EIO):
+            click.echo(f"netlab: write standard output: {exc.strerror}", err=True)
+            return 23
+        raise
+    return 0
+
+
+def main() -> NoReturn:
+    """Run the process's own command line and end the process with its status.
+
+    Ctrl-C and a closed stdout end it by the real signal, so that a shell sees 130 and 141 and its loops stop.
+    """
+    from netlab.cli.signals import die_by
+
+    _open_standard_descriptors()
+    try:
+        status = run(sys.argv[1:])
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        click.echo("netlab: this is a bug in netlab; the lines above say where.", err=True)
+        os._exit(70)
+    if status in (130, 141):
+        die_by(status - 128)
+    # Not sys.exit(): a daemon thread that blocks in the resolver must not hold up the end, nor must the collector.
+    _flush_all()
+    os._exit(status)
+
+
+def _open_standard_descriptors() -> None:
+    """Open /dev/null for each of 0, 1 and 2 that is closed: a socket that got such a number would get our output."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+
+
+def _flush_all() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed before we started
+            with contextlib.suppress(OSError):  # said already, or nobody is left to tell
+                stream.flush()

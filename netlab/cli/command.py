@@ -1,0 +1,175 @@
+"""netlab's own Click classes: options in sections, habits of other tools answered, and one handler of errors.
+
+Click ends silently with status 1 at an EPIPE that leaves a command, and turns Ctrl-C into "Aborted!" with 1; so a
+command's errors are handled here, before Click sees them, and `netlab.cli.main` replaces its standalone mode.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netlab.cli.habits import advice, as_one_word
+
+if TYPE_CHECKING:
+    from netlab.render import Renderer
+    from netlab.render.payload import PayloadRenderer
+
+__all__ = ["SECTIONS", "Command", "Group", "Option", "open_renderer"]
+
+SECTIONS = ("Where", "What", "When", "Output", "Trace")
+"""Headings of the option lists in --help, in order."""
+
+_WORDS = "netlab.words"
+"""Where a Context keeps the words of its command line, for errors that are about how they were written."""
+
+
+class Option(click.Option):
+    """An option that knows its section in --help, and names its variable where a value from there is wrong.
+
+    ``rare`` ones stand behind the others of their section.
+    """
+
+    def __init__(self, *args: Any, section: str = "What", rare: bool = False, **attrs: Any) -> None:
+        self.section = section
+        self.rare = rare
+        super().__init__(*args, **attrs)
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        name = super().make_metavar(ctx)
+        return "N" if name in ("INTEGER", "FLOAT", "INTEGER RANGE", "FLOAT RANGE") else name
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)  # "x>=0" tells nobody anything
+        return extra
+
+    def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> tuple[Any, list[str]]:
+        try:
+            return super().handle_parse_result(ctx, opts, args)
+        except click.BadParameter as exc:
+            if ctx.get_parameter_source(str(self.name)) is not click.core.ParameterSource.ENVIRONMENT:
+                raise
+            variable = f"{ctx.auto_envvar_prefix}_{str(self.name).upper()}"
+            raise click.BadParameter(f"{exc.message} (from {variable})", ctx, self) from None
+
+
+class Group(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class Command(click.Command):
+    """A command whose options are listed by section and whose failures end here.
+
+    ``serves``: whether it is a server, whose log lines may be dropped rather than hold up its clients.
+    ``converses``: whether it is a client whose stdout carries what the peer sends; ``terse`` if nothing else is shown
+    unless -v asks for it.
+    """
+
+    def __init__(
+        self, *args: Any, serves: bool = False, converses: bool = False, terse: bool = False, **attrs: Any
+    ) -> None:
+        self.serves = serves
+        self.converses = converses
+        self.terse = terse
+        super().__init__(*args, **attrs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for word, following in itertools.pairwise(args):
+            if word == "--":
+                break
+            if word == "-h" and not following.startswith("-"):
+                raise click.UsageError(f"-h is help; did you mean -H {following}?", ctx)
+        ctx.meta[_WORDS] = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            instead = advice(exc.option_name)
+            if not instead:
+                raise
+            raise click.UsageError(f"{exc.message} {instead}", ctx) from None
+        except click.UsageError as exc:
+            raise _with_pair(exc, ctx) from None
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        listed: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
+        # The option of help is Click's own, and goes last.
+        for param in sorted(self.get_params(ctx), key=lambda param: getattr(param, "rare", 2)):
+            row = param.get_help_record(ctx)
+            if row is not None and isinstance(param, click.Option):
+                listed[param.section if isinstance(param, Option) else "Output"].append(row)
+        for section, rows in listed.items():
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from netlab.cli.tracing import tracing
+        from netlab.errors import NetlabError, StdoutClosed
+
+        ctx.obj = out = open_renderer(ctx, self)
+        try:
+            try:
+                with tracing(ctx, out, serves=self.serves):
+                    return super().invoke(ctx)
+            finally:
+                out.close()
+        except click.UsageError as exc:
+            raise _with_pair(exc, ctx) from None
+        except StdoutClosed as exc:
+            raise click.exceptions.Exit(exc.status) from None
+        except NetlabError as exc:
+            out.error(exc)
+            raise click.exceptions.Exit(exc.status) from None
+
+
+def _with_pair(exc: click.UsageError, ctx: click.Context) -> click.UsageError:
+    """Say in an error that is about HOST PORT, two words, that they are one."""
+    pair, says = as_one_word(ctx.meta[_WORDS]), exc.message
+    if pair and says.startswith("Got unexpected extra arg"):
+        return click.UsageError(f"{says}. Host and port are one word: {pair}", ctx)
+    if pair and " has no port. Did you mean " in says:
+        return click.UsageError(f"{says.partition(' Did you mean ')[0]} Did you mean {pair}?", ctx)
+    return exc
+
+
+def open_renderer(ctx: click.Context, command: Command) -> Renderer | PayloadRenderer:
+    """Make the renderer that a command's output options ask for."""
+    import os
+
+    from netlab.render import Writer, renderer, want_color
+
+    chosen = ctx.params
+    stdout = Writer(1, drop_after=1.0 if command.serves else None)
+    stderr = Writer(2)
+    on, off = (want_color(chosen.get("color", "auto"), os.environ, terminal) for terminal in (True, False))
+    show = renderer(
+        json=chosen.get("json", False),
+        quiet=chosen.get("quiet", False),
+        verbose=chosen.get("verbose", False),
+        color=on if on == off else None,
+        encoding=chosen.get("encoding") or "utf-8",
+        stdout=stdout,
+        stderr=stderr,
+        payload_on_stdout=command.converses and not stdout.is_terminal,
+        hexdump=chosen.get("hexdump", False),
+        diagram=chosen["diagram"],
+    )
+    if not command.converses:
+        return show
+    from netlab.render.payload import PayloadRenderer
+
+    return PayloadRenderer(
+        show,
+        stdout,
+        encoding=chosen["encoding"],
+        hexdump=chosen["hexdump"],
+        json=chosen["json"],
+        terse=command.terse and not chosen["verbose"],
+        erase="\r  \r" if os.environ.get("TERM", "dumb") == "dumb" else "\r\x1b[K",
+    )

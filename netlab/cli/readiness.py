@@ -1,0 +1,83 @@
+"""Readiness: how a parent learns that a server listens, and how it hands over sockets that already do.
+
+``--ready-fd`` gets one line a socket, NOTIFY_SOCKET gets ``READY=1`` (sd_notify(3)), LISTEN_FDS brings listeners from
+descriptor 3 on (sd_listen_fds(3)).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from netlab.errors import LocalError, UsageError
+
+if TYPE_CHECKING:
+    from netlab.socketops import Bound
+
+__all__ = ["inherited_listeners", "notify_ready"]
+
+FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+
+def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.socket) -> list[Bound]:
+    """Return the sockets that the parent passed by LISTEN_FDS, none if it meant another process.
+
+    Args:
+      kind: ``stream`` for servers that accept, ``datagram`` for serve-udp.
+      socket_class: what is made of each descriptor.
+
+    Raises:
+      LocalError: a descriptor is no socket of that kind.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_PID", None)
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if not count.isdigit():
+        return []
+    from netlab.socketops import adopt
+
+    with ExitStack() as stack:
+        adopted = []
+        for fileno in range(FIRST_INHERITED, FIRST_INHERITED + int(count)):
+            try:
+                sock = stack.enter_context(socket_class(fileno=fileno))
+            except OSError as exc:
+                raise LocalError.from_os(exc, "adopt", f"descriptor {fileno}") from None
+            sock.set_inheritable(False)
+            bound = adopt(sock)
+            if bound.endpoint.transport.is_datagram != (kind == "datagram"):
+                raise LocalError("adopt", f"descriptor {fileno}", f"{bound.endpoint} is not a {kind} socket")
+            adopted.append(bound)
+        stack.pop_all()
+    return adopted
+
+
+def notify_ready(listeners: Sequence[Bound], ready_fd: int | None) -> None:
+    """Tell whoever waits that the server listens: endpoints to ``ready_fd``, READY=1 to NOTIFY_SOCKET.
+
+    Raises:
+      UsageError: ``ready_fd`` is not open for writing.
+      LocalError: NOTIFY_SOCKET does not take the word.
+    """
+    if ready_fd is not None:
+        lines = "".join(f"{bound.endpoint}\n" for bound in listeners)
+        try:
+            os.write(ready_fd, lines.encode())
+            os.close(ready_fd)
+        except OSError as exc:
+            raise UsageError("write", f"--ready-fd {ready_fd}", (exc.strerror or "").lower(), errno=exc.errno) from None
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.settimeout(1.0)
+            try:
+                notify.sendto(b"READY=1\n", address)
+            except OSError as exc:
+                raise LocalError.from_os(exc, "notify", path) from None

@@ -1,0 +1,135 @@
+"""What the three servers' commands share: open or adopt, announce, and end in good order.
+
+A command reads: parse, open, announce, serve; `serving` is all of it but the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netlab.cli.readiness import inherited_listeners, notify_ready
+from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
+from netlab.cli.tracing import socket_class
+from netlab.cli.where import family, names_place, server_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netlab.records import Emit
+    from netlab.socketops import Bound, Reply
+
+__all__ = ["serving"]
+
+_EOLS = {"none": "", "lf": "\n", "crlf": "\r\n"}
+
+
+@contextmanager
+def serving(
+    ctx: click.Context, word: str | None, *, model: str, datagrams: bool = False, cpu: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Open the sockets that a server's options ask for, and say that they are ready.
+
+    Args:
+      ctx: the command's, with the options of `netlab.cli.options.server_options`.
+      word: its ENDPOINT argument.
+      model: how it serves, in a few words.
+      datagrams: it serves datagrams and not connections.
+      cpu: the CPU that it will keep to.
+
+    Yields:
+      what all the serving functions of `netlab.socketops` take, the sockets as ``sockets``.
+
+    Raises:
+      UsageError: options that contradict each other.
+      LocalError: a socket could not be opened.
+      OutputError: the file of -o could not.
+    """
+    from netlab import socketops
+    from netlab.records import Serving
+
+    chosen = ctx.params
+    raise_descriptor_limit()
+    reply = _reply(ctx, datagrams=datagrams)
+    with ExitStack() as stack:
+        emit: Emit = ctx.obj
+        wants = ctx.obj.wants
+        if chosen["output"]:
+            from netlab.render.saving import Saver
+
+            emit = saver = stack.enter_context(Saver(chosen["output"], ctx.obj))
+            wants = saver.wants
+        sockets = [
+            stack.enter_context(bound)
+            for bound in inherited_listeners("datagram" if datagrams else "stream", socket_class(ctx))
+            or _open(ctx, word, datagrams=datagrams)
+        ]
+        _refuse_two_places(ctx, word, sockets)
+        stop = stack.enter_context(stop_on_signals())
+        _announce(ctx, sockets, emit)
+        emit(
+            Serving(
+                model=model,
+                reply=chosen["reply"],
+                exit_word=chosen["exit_word"] if isinstance(reply, socketops.EndsOnWord) else None,
+                reach=socketops.reach([bound.endpoint for bound in sockets]),
+                cpu=cpu,
+            )
+        )
+        notify_ready(sockets, chosen["ready_fd"])
+        yield {
+            "sockets": sockets,
+            "reply": reply,
+            "stop": stop,
+            "emit": emit,
+            "watch": {kind for kind in socketops.CLIENT_RECORDS if wants(kind)},
+            "once": chosen["once"],
+            "duration": chosen["duration"],
+        }
+
+
+def _reply(ctx: click.Context, *, datagrams: bool) -> Reply:
+    from netlab import socketops
+
+    chosen = ctx.params
+    try:
+        return socketops.make_reply(
+            chosen["reply"],
+            ack_text=chosen["ack_text"],
+            eol=_EOLS[chosen["eol"]],
+            exit_word=chosen["exit_word"],
+            stop_on_exit=chosen["stop_on_exit"],
+            encoding=chosen["encoding"],
+            datagrams=datagrams,
+        )
+    except ValueError as exc:
+        raise click.UsageError(str(exc), ctx) from None
+
+
+def _open(ctx: click.Context, word: str | None, *, datagrams: bool) -> list[Bound]:
+    from netlab import socketops
+
+    chosen = ctx.params
+    endpoint = server_endpoint(ctx, word, datagram=datagrams)
+    where: dict[str, Any] = {"family": family(ctx), "settings": chosen["set"], "mode": chosen["mode"]}
+    where["socket_class"] = socket_class(ctx)
+    if datagrams:
+        return socketops.bind(endpoint, **where)
+    return socketops.listen(endpoint, backlog=chosen["backlog"], **where)
+
+
+def _refuse_two_places(ctx: click.Context, word: str | None, sockets: Sequence[Bound]) -> None:
+    """Refuse a place on the command line beside sockets that the parent has passed."""
+    given = [word] if word else names_place(ctx)
+    if given and any(bound.adopted for bound in sockets):
+        raise click.UsageError(f"LISTEN_FDS has brought the sockets to serve, so {given[0]} cannot name others.", ctx)
+
+
+def _announce(ctx: click.Context, sockets: Sequence[Bound], emit: Emit) -> None:
+    from netlab.records import Listening
+
+    for bound in sockets:
+        emit(Listening(endpoint=bound.endpoint, fileno=bound.sock.fileno(), backlog=bound.backlog))

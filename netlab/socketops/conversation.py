@@ -1,0 +1,217 @@
+"""One client's conversation by blocking calls: what serve-tcp's only thread and each thread of serve-threaded runs.
+
+Everything is decided before the first chunk comes: a plain echo or discard that nobody watches runs in a loop of its
+own, with nothing in it but the calls; any other reply runs in the loop that carries out actions.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import mmap
+import socket
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator
+
+from netlab.endpoint import Transport
+from netlab.records import Emit, Received, Record, Sent
+from netlab.socketops.clients import UNFINISHED, Client, Clients, Ending
+from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
+from netlab.socketops.stop import Stop
+
+__all__ = ["Conversation"]
+
+SMALL = 2048
+"""Bytes of a client's first buffer: more than a segment on Ethernet, and half a page for an idle client."""
+LARGE = 256 * 1024
+"""Bytes of the buffer of a client that filled the small one; more gains nothing (measured on loopback).  They are
+address space, of which only what is ever filled becomes memory."""
+_UNTOUCHED = 64 * 1024 * 1024
+"""Bytes of address space to discard into: the kernel drops them in its queue, and no page is ever touched."""
+
+_TCP, _SEQPACKET = Transport.TCP, Transport.UNIX_SEQPACKET
+_EOF = Ending("eof")
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
+_CREDENTIALS = 64
+"""Room for the control message that comes with every record, if only to tell an empty one from the end."""
+
+
+class Conversation:
+    """How the conversations of one server run; `run` may be called from many threads.
+
+    Args:
+      reply: what clients get.
+      stop: what ends the server: an end of the stream may then be ours, not the client's.
+      emit: takes Received and Sent.
+      watch: which of the two are wanted.
+    """
+
+    def __init__(self, reply: Reply, stop: Stop, emit: Emit, watch: Container[type[Record]]) -> None:
+        self._reply = reply
+        self._stop = stop
+        self._received = emit if Received in watch else None
+        self._sent = emit if Sent in watch else None
+        unwatched = self._received is None and self._sent is None
+        self._only_echoes = unwatched and type(reply) is Echo
+        self._only_discards = unwatched and type(reply) is Discard and sys.platform == "linux"
+        self._sink = mmap.mmap(-1, _UNTOUCHED) if self._only_discards else None
+
+    def run(self, client: Client, clients: Clients) -> Ending:
+        """Serve one client to its end, and dismiss it."""
+        ending = UNFINISHED
+        try:
+            ending = self._choose(client)(client)
+            if self._stop.is_set() and ending.reason != "exit":
+                ending = Ending("stopped")
+        finally:
+            clients.dismiss(client, ending)
+        return ending
+
+    def _choose(self, client: Client) -> Callable[[Client], Ending]:
+        if type(client.sock) is socket.socket:  # a traced one is a subclass, whose calls are all to be seen
+            if self._only_echoes and client.transport is not _SEQPACKET:
+                return _echo
+            if self._only_discards and client.transport is _TCP:
+                return self._discard
+        return self._answer
+
+    def _answer(self, client: Client) -> Ending:
+        """Give any reply to what comes."""
+        opening = itertools.takewhile(lambda _: not self._stop.is_set(), self._reply.opening())
+        ending = self._carry_out(client, opening)
+        if ending is not None:
+            return ending
+        received, answer = self._received, self._reply.answer
+        for chunk, size in _records(client) if client.transport is _SEQPACKET else _chunks(client):
+            client.bytes_in += len(chunk)
+            if received is not None:
+                received(Received(peer=client.peer, conn=client.conn, data=bytes(chunk), size=size))
+            ending = self._carry_out(client, answer(chunk))
+            if ending is not None:
+                return ending
+        return client.ending
+
+    def _carry_out(self, client: Client, actions: Iterable[Action]) -> Ending | None:
+        """Do what a reply says; return how that ended the conversation, if it did."""
+        for action in actions:
+            if isinstance(action, bytes | memoryview):
+                try:
+                    calls = _send_all(client, action)
+                except OSError as exc:
+                    return _failed(exc, "send")
+                if self._sent is not None:
+                    self._sent(Sent(peer=client.peer, conn=client.conn, data=bytes(action), calls=calls))
+            elif isinstance(action, Close):
+                return Ending(action.reason, stops_server=action.stops_server)
+        return None
+
+    def _discard(self, client: Client) -> Ending:
+        """Drop what comes without copying it out of the kernel (MSG_TRUNC, tcp(7))."""
+        assert self._sink is not None
+        recv_into, sink, came = client.sock.recv_into, self._sink, 0
+        try:
+            while True:
+                try:
+                    got = recv_into(sink, _UNTOUCHED, socket.MSG_TRUNC)
+                except OSError as exc:
+                    return _failed(exc, "receive")
+                if not got:
+                    return _EOF
+                came += got
+        finally:
+            client.bytes_in = came
+
+
+def _echo(client: Client) -> Ending:
+    recv_into, send = client.sock.recv_into, client.sock.send
+    view = memoryview(bytearray(SMALL))
+    size, came, went = SMALL, 0, 0
+    try:
+        while True:
+            try:
+                got = recv_into(view)
+            except OSError as exc:
+                return _failed(exc, "receive")
+            if not got:
+                return _EOF
+            came += got
+            try:
+                sent = send(view[:got])
+                went += sent
+                while sent < got:
+                    more = send(view[sent:got])
+                    went += more
+                    sent += more
+            except OSError as exc:
+                return _failed(exc, "send")
+            if got == size == SMALL:
+                view, size = memoryview(mmap.mmap(-1, LARGE)), LARGE
+    finally:
+        client.bytes_in, client.bytes_out = came, went
+
+
+def _chunks(client: Client) -> Iterator[tuple[memoryview, None]]:
+    """Yield what recv returns, until the end, which is then ``client.ending``; each chunk overwrites the one before."""
+    recv_into = client.sock.recv_into
+    view = memoryview(bytearray(SMALL))
+    while True:
+        try:
+            got = recv_into(view)
+        except OSError as exc:
+            client.ending = _failed(exc, "receive")
+            return
+        if not got:
+            client.ending = _EOF
+            return
+        yield view[:got], None
+        if got == SMALL == len(view):
+            view = memoryview(mmap.mmap(-1, LARGE))
+
+
+def _records(client: Client) -> Iterator[tuple[memoryview, int | None]]:
+    """Yield the records of a seqpacket socket as `_chunks` does, each with its true size where it was cut.
+
+    recv returns 0 for an empty record as for the end, but with SO_PASSCRED every record brings its sender's
+    credentials, and the end brings none (unix(7); where that is missing, an empty record is taken for the end).
+    """
+    sock = client.sock
+    has_credentials = hasattr(socket, "SO_PASSCRED")
+    if has_credentials:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    view = memoryview(mmap.mmap(-1, LARGE))  # a record has to be taken whole, or is cut
+    while True:
+        try:
+            size, credentials, _, _ = sock.recvmsg_into([view], _CREDENTIALS, getattr(socket, "MSG_TRUNC", 0))
+        except OSError as exc:
+            client.ending = _failed(exc, "receive")
+            return
+        if not size and not (has_credentials and credentials):
+            client.ending = _EOF
+            return
+        yield view[:size], size if size > LARGE else None
+
+
+def _send_all(client: Client, data: bytes | memoryview) -> int:
+    """Send all of it, and return how many calls that took.
+
+    Raises:
+      OSError: that of the call that failed; what went out before it is counted.
+    """
+    calls = 0
+    rest = memoryview(data)
+    while rest or not calls:  # an empty record is sent, too
+        sent = client.sock.send(rest)
+        client.bytes_out += sent
+        calls += 1
+        rest = rest[sent:]
+    return calls
+
+
+def _failed(exc: OSError, operation: str) -> Ending:
+    """Turn an error of recv or send into the end of the conversation that it is."""
+    if isinstance(exc, BlockingIOError):  # SO_RCVTIMEO or SO_SNDTIMEO ran out: our own limit, no word of the peer
+        return Ending("timeout", operation=operation)
+    if exc.errno in _RESETS:
+        return Ending("reset", exc.errno, operation)
+    reason = "timeout" if exc.errno == errno.ETIMEDOUT else "error"
+    return Ending(reason, exc.errno, operation)

@@ -1,0 +1,339 @@
+"""serve-udp: one thread, bound sockets, many peers; each datagram stands for itself.
+
+A UDP source address can be forged, so a server must be no use to whoever forges it: no reply is larger than what came
+in, or 64 bytes, and nothing that another server may have sent is answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import Any
+
+from netlab.endpoint import Endpoint, Transport, from_sockaddr
+from netlab.errors import LocalError, errno_name
+from netlab.records import Emit, Received, Record, Sent, Summary, WarningReport
+from netlab.socketops.clients import CLIENT_RECORDS
+from netlab.socketops.entrance import PAUSE, shut_down
+from netlab.socketops.errqueue import read_error
+from netlab.socketops.hopmark import mark_replies
+from netlab.socketops.opening import Bound
+from netlab.socketops.queues import dropped
+from netlab.socketops.replies import Close, Discard, Echo, Reply, Silence
+from netlab.socketops.stop import Stop, Watcher
+
+__all__ = ["serve_datagrams"]
+
+SMALLEST_LIMIT = 64
+"""Bytes that may always be answered, so that an acknowledgement fits."""
+
+LARGEST = 256 * 1024
+"""Bytes of the receive buffer: more than any UDP datagram, or any unix one with the default SO_SNDBUF of Linux."""
+
+_BATCH = 256
+"""Datagrams between two looks at the stop, and from one socket before the next has its turn; arbitrary."""
+
+_NEWS = 10.0
+"""Seconds without a failed reply after which the next one is worth another warning."""
+
+_WHY_CUT = "whoever forges an address could else make a flood of little"
+
+_FATAL = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EFAULT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTCONN})
+
+
+def serve_datagrams(
+    sockets: Sequence[Bound],
+    *,
+    reply: Reply,
+    stop: Stop,
+    emit: Emit,
+    watch: Container[type[Record]] = CLIENT_RECORDS,
+    once: bool = False,
+    duration: float = 0.0,
+) -> None:
+    """Answer each datagram by itself, in the caller's thread, until the stop is set.
+
+    Args:
+      sockets: bound datagram sockets; they stay the caller's to close.  On those that were not adopted, replies are
+          marked (`netlab.socketops.hopmark`).
+      reply: what a datagram gets: bytes are one datagram each, a Close stops the server.
+      stop: ends it.
+      emit: takes the records: warnings and the Summary always, Received and Sent as ``watch`` says.
+      watch: which of the two are wanted; the others are never made.
+      once: end after one datagram that was answered.
+      duration: seconds after which to end, 0 for never.
+
+    Raises:
+      LocalError: a socket cannot be read any more.
+      Exception: what ``emit`` raised, once.
+    """
+    server = _Server(sockets, reply, stop, emit, watch, once=once)
+    with Watcher(stop, server.wake, duration=duration, tick=server.tell_drops, interval=1.0):
+        server.run()
+    server.tell_drops()
+    emit(server.summary())
+
+
+class _Port:
+    """One bound socket: how it is read and written, and what the kernel has dropped at it so far."""
+
+    __slots__ = ("drops", "receive_flags", "send_flags", "sock", "transport", "where")
+
+    def __init__(self, bound: Bound, *, blocks: bool) -> None:
+        self.sock = bound.sock
+        self.where = bound.endpoint
+        self.transport = bound.endpoint.transport
+        at_once = getattr(socket, "MSG_DONTWAIT", 0)
+        self.receive_flags = getattr(socket, "MSG_TRUNC", 0) | (0 if blocks else at_once)
+        # A unix peer that does not read would hold up everybody else: its queue is what send waits for (unix(7)).
+        self.send_flags = at_once if self.transport.is_unix else 0
+        self.drops = dropped(bound.sock) or 0
+
+
+class _Server:
+    """The loop over the sockets, and its totals."""
+
+    def __init__(
+        self,
+        sockets: Sequence[Bound],
+        reply: Reply,
+        stop: Stop,
+        emit: Emit,
+        watch: Container[type[Record]],
+        *,
+        once: bool,
+    ) -> None:
+        # One socket of our own may block in recvfrom, for a stop can shut it down; others are waited for.
+        self._blocks = len(sockets) == 1 and not sockets[0].adopted
+        self._ports = [_Port(bound, blocks=self._blocks) for bound in sockets]
+        for bound in sockets:
+            if not bound.adopted:
+                mark_replies(bound.sock)
+        # What comes from a server's own port is its own reply, or that of one like it.
+        self._own_numbers = frozenset(bound.endpoint.port for bound in sockets if not bound.endpoint.transport.is_unix)
+        self._reply = reply
+        self._stop = stop
+        self._emit = emit
+        self._received = emit if Received in watch else None
+        self._sent = emit if Sent in watch else None
+        self._once = once
+        self._unwatched = self._received is None and self._sent is None and not once
+        self._view = memoryview(bytearray(LARGEST))
+        self._last_warning = -_NEWS
+        self._started = time.perf_counter()
+        self._came = self._went = self._bytes_in = self._bytes_out = self._dropped = 0
+
+    def run(self) -> None:
+        """Serve until the stop is set."""
+        work = {port.sock.fileno(): (self._choose(port), port) for port in self._ports}
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stop, selectors.EVENT_READ)
+            for port in self._ports:
+                selector.register(port.sock, selectors.EVENT_READ)
+            ready = list(work)
+            while not self._stop.is_set():
+                for fileno in ready:
+                    serve, port = work[fileno]
+                    serve(port)
+                if not self._blocks:
+                    ready = [key.fd for key, _ in selector.select() if key.fd in work]
+
+    def wake(self) -> None:
+        """Wake a thread that blocks in recvfrom."""
+        if self._blocks:
+            shut_down(self._ports[0].sock, socket.SHUT_RD)
+
+    def tell_drops(self) -> None:
+        """Say how many datagrams the kernel has dropped since this was asked last."""
+        before = self._dropped
+        for port in self._ports:
+            now = dropped(port.sock) or 0
+            self._dropped += now - port.drops
+            port.drops = now
+        if self._dropped > before:
+            lost = self._dropped - before
+            self._emit(
+                WarningReport(
+                    message=f"{lost:,} datagram{'s' * (lost != 1)} dropped by the kernel: the receive queue was full, "
+                    "or it was another netlab server's reply; a larger queue: --set SO_RCVBUF=4M"
+                )
+            )
+
+    def summary(self) -> Summary:
+        return Summary(
+            ended_by=self._stop.reason,
+            duration_us=(time.perf_counter() - self._started) * 1e6,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            datagrams_in=self._came,
+            datagrams_out=self._went,
+            dropped=self._dropped,
+        )
+
+    def _choose(self, port: _Port) -> Callable[[_Port], None]:
+        # A traced socket is a subclass, whose calls are all to be seen.
+        if self._unwatched and type(port.sock) is socket.socket and port.transport is Transport.UDP:
+            if type(self._reply) is Echo:
+                return self._echo
+            if type(self._reply) is Discard:
+                return self._discard
+        return self._answer
+
+    def _echo(self, port: _Port) -> None:
+        recvfrom_into, sendto, flags = port.sock.recvfrom_into, port.sock.sendto, port.receive_flags
+        view, own_numbers = self._view, self._own_numbers
+        came = bytes_in = unanswered = unanswered_bytes = 0
+        try:
+            for came in range(_BATCH):  # noqa: B007 - it is what `finally` counts
+                try:
+                    size, address = recvfrom_into(view, 0, flags)
+                except OSError as exc:
+                    self._survive(exc, port)
+                    return
+                if address is None:  # woken by shutdown
+                    return
+                bytes_in += size
+                if address[1] not in own_numbers:
+                    try:
+                        sendto(view[:size], address)
+                        continue
+                    except OSError as exc:
+                        if self._send_again(exc, port, view[:size], address):
+                            continue
+                unanswered += 1
+                unanswered_bytes += size
+            came = _BATCH
+        finally:
+            self._count(came, came - unanswered, bytes_in, bytes_in - unanswered_bytes)
+
+    def _discard(self, port: _Port) -> None:
+        """Take datagrams off the queue without copying them: MSG_TRUNC gives the size of each, whatever the room."""
+        recv_into, flags, nowhere = port.sock.recv_into, port.receive_flags, bytearray(1)
+        came = bytes_in = 0
+        try:
+            for _ in range(_BATCH):
+                try:
+                    size = recv_into(nowhere, 0, flags)
+                except OSError as exc:
+                    self._survive(exc, port)
+                    return
+                if not size and self._stop.is_set():
+                    return
+                came += 1
+                bytes_in += size
+        finally:
+            self._count(came, 0, bytes_in, 0)
+
+    def _answer(self, port: _Port) -> None:
+        """Give any reply to what comes."""
+        for _ in range(_BATCH):
+            if self._stop.is_set():
+                return
+            try:
+                size, address = port.sock.recvfrom_into(self._view, 0, port.receive_flags)
+            except OSError as exc:
+                self._survive(exc, port)
+                return
+            if not size and self._stop.is_set():
+                return
+            self._take(port, size, address)
+
+    def _take(self, port: _Port, size: int, address: Any) -> None:
+        """Show one datagram, and do what the reply says about it."""
+        chunk = self._view[:size]
+        unnamed = not address
+        peer = from_sockaddr(port.transport, address) if not unnamed else None
+        self._count(1, 0, len(chunk), 0)
+        why = self._why_not(port, peer)
+        actions = () if why else tuple(self._reply.answer(chunk))
+        why = next((action.why for action in actions if isinstance(action, Silence)), why)
+        if self._received is not None:
+            whole = size if size > len(chunk) else None
+            self._received(Received(peer=peer, data=bytes(chunk), size=whole, unanswered=why))
+        for action in actions:
+            if isinstance(action, Close):  # there is no conversation to end, only the server
+                self._stop.set("exit word")
+            elif not isinstance(action, Silence):
+                limit = max(len(chunk), SMALLEST_LIMIT)
+                if len(action) > limit:
+                    self._warn(f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
+                why = why or self._reply_with(port, action[:limit], address, peer)
+        if self._once and why is None:
+            self._stop.set("--once")
+
+    def _why_not(self, port: _Port, peer: Endpoint | None) -> str | None:
+        """Say why this peer gets no reply, if so."""
+        if type(self._reply) is Discard:
+            return None
+        if peer is None:
+            return "its sender has no name to reply to"
+        if not port.transport.is_unix and peer.port in self._own_numbers:
+            return f"it comes from port {peer.port} as our own replies do"
+        return None
+
+    def _reply_with(self, port: _Port, data: bytes | memoryview, address: Any, peer: Endpoint | None) -> str | None:
+        """Send one datagram; return why it could not be sent, if so."""
+        try:
+            port.sock.sendto(data, port.send_flags, address)
+        except OSError as exc:
+            if not self._send_again(exc, port, data, address):
+                return "it could not be sent"
+        self._count(0, 1, 0, len(data))
+        if self._sent is not None:
+            self._sent(Sent(peer=peer, data=bytes(data)))
+        return None
+
+    def _send_again(self, exc: OSError, port: _Port, data: bytes | memoryview, address: Any) -> bool:
+        """Send what failed because of another datagram's error; return whether it went out.
+
+        With IP_RECVERR set, an ICMP message about one peer fails the next call, whatever that is for (ip(7)).
+        """
+        while _drain_errors(port.sock):
+            try:
+                port.sock.sendto(data, port.send_flags, address)
+            except OSError as again:
+                exc = again
+            else:
+                return True
+        peer = from_sockaddr(port.transport, address)
+        self._warn(f"reply to {peer}: {_cause(exc)}")
+        return False
+
+    def _survive(self, exc: OSError, port: _Port) -> None:
+        """Live through an error of recv, or raise it."""
+        if isinstance(exc, BlockingIOError) or self._stop.is_set():
+            return
+        if exc.errno in _FATAL:
+            raise LocalError.from_os(exc, "receive", port.where) from None
+        if not _drain_errors(port.sock):
+            self._warn(f"receive {port.where}: {_cause(exc)}")
+            self._stop.wait(PAUSE)
+
+    def _warn(self, message: str) -> None:
+        now = time.monotonic()
+        if now - self._last_warning >= _NEWS:
+            self._emit(WarningReport(message=message))
+        self._last_warning = now
+
+    def _count(self, came: int, went: int, bytes_in: int, bytes_out: int) -> None:
+        self._came += came
+        self._went += went
+        self._bytes_in += bytes_in
+        self._bytes_out += bytes_out
+
+
+def _drain_errors(sock: socket.socket) -> int:
+    """Empty the error queue, if there is one; return how many errors were in it."""
+    number = 0
+    while read_error(sock) is not None:
+        number += 1
+    return number
+
+
+def _cause(exc: OSError) -> str:
+    code = exc.errno or 0
+    return f"{os.strerror(code).lower()} ({errno_name(code)})"
