@@ -1,0 +1,143 @@
+"""Reports: records that people see as one picture, and machines as the records in it, a line each.
+
+``parts()`` gives those lines, in the order in which they are worth reading; `netlab.render` draws the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from netlab.endpoint import Endpoint
+from netlab.records import Connected, ErrorReport, Option, Probe, Record, Reply, Sent, TcpInfo
+
+__all__ = ["Diagnosis", "Loopback", "ProbeSummary", "Repeated", "Repetition", "SentHeader", "Survey"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentHeader(Record):
+    """The IPv4 header that netlab itself wrote (raw(7), IP_HDRINCL), field by field (RFC 791 section 3.1).
+
+    ``header_bytes`` and ``total_bytes`` are lengths; ``data`` is the packet, header and all.
+    """
+
+    event = "sent"
+    source: str
+    destination: str
+    header_bytes: int
+    total_bytes: int
+    tos: int
+    identification: int
+    flags_and_offset: int
+    ttl: int
+    protocol: int
+    checksum: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSummary(Record):
+    """How probing went, at its end.
+
+    ``verdicts`` counts the attempts by verdict.  ``verdict`` is that of the one target, where there is one.  Of
+    several attempts at it the times are ``statistics`` (min_us, p50_us, kernel_min_us ...), and ``histogram`` has
+    rows of lower bound, upper bound (both in us) and how many.  ``ended_by`` says what ended it before all was done,
+    and ``not_tried`` how many targets were left.
+    """
+
+    event = "summary"
+    attempts: int
+    verdicts: dict[str, int]
+    duration_us: float
+    status: int
+    target: Endpoint | None = None
+    verdict: str | None = None
+    ended_by: str | None = None
+    not_tried: int | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+    histogram: tuple[tuple[float, float, int], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis(Record):
+    """What one target came to: an attempt at each of its addresses, and what the best of them says.
+
+    ``best`` is one of ``attempts``.  Options and TCP_INFO are its socket's, ``settings`` what the kernel made of those
+    asked for.  ``likely`` and ``next_steps`` (command, why) are as in `netlab.explain`; ``failure`` is None where the
+    answer is yes.
+    """
+
+    target: Endpoint
+    attempts: tuple[Probe, ...]
+    best: Probe
+    summary: ProbeSummary
+    replies: tuple[Reply, ...] = ()
+    header: SentHeader | None = None
+    settings: tuple[Option, ...] = ()
+    options: tuple[Option, ...] = ()
+    all_options: bool = False
+    tcp_info: TcpInfo | None = None
+    note: str = ""
+    means: str = ""
+    likely: tuple[str, ...] = ()
+    next_steps: tuple[tuple[str, str], ...] = ()
+    failure: ErrorReport | None = None
+
+    def parts(self) -> tuple[Record, ...]:
+        found = (self.header, *self.attempts, *self.replies, *self.settings, *self.options, self.tcp_info)
+        return tuple(part for part in (*found, self.summary, self.failure) if part is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey(Record):
+    """How probing many targets went; ``failure`` is None where the answer is yes."""
+
+    summary: ProbeSummary
+    failure: ErrorReport | None = None
+
+    def parts(self) -> tuple[Record, ...]:
+        return (self.summary,) if self.failure is None else (self.summary, self.failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated(Record):
+    """One of many attempts at one target, and its answer where it has one of its own."""
+
+    probe: Probe
+    reply: Reply | None = None
+
+    def parts(self) -> tuple[Record, ...]:
+        return (self.probe,) if self.reply is None else (self.probe, self.reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition(Record):
+    """How many attempts at one target went; the reasons are those of the best that was not a yes."""
+
+    summary: ProbeSummary
+    means: str = ""
+    likely: tuple[str, ...] = ()
+    next_steps: tuple[tuple[str, str], ...] = ()
+    failure: ErrorReport | None = None
+
+    def parts(self) -> tuple[Record, ...]:
+        return (self.summary,) if self.failure is None else (self.summary, self.failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loopback(Record):
+    """netlab probing a listener of its own, and one message and its reply: both ends of one conversation."""
+
+    client: Probe
+    server: Connected
+    sent: Sent
+    reply: Reply
+    settings: tuple[Option, ...]
+    options: tuple[Option, ...]
+    all_options: bool
+    tcp_info: TcpInfo | None
+    all_fields: bool
+    summary: ProbeSummary
+
+    def parts(self) -> tuple[Record, ...]:
+        found = (self.client, self.server, self.sent, self.reply, *self.settings, *self.options, self.tcp_info)
+        return tuple(part for part in (*found, self.summary) if part is not None)
