@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.programs import NETLAB, SERVER_PORT, Netlab, Program, StartProgram, run_netlab
+from tests.programs import NETLAB, ROOT, SERVER_PORT, Netlab, Program, StartProgram, run_netlab
 
 collect_ignore = ["tutorial"]  # scripts, not modules: nothing in them is a doctest
 
@@ -88,6 +91,17 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+def bin_with_netlab(tmp_path: Path) -> str:
+    """A PATH on which ``netlab`` is the one under test."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "netlab"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -X dev -W error -m netlab "$@"\n')
+    script.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")

@@ -147,18 +147,8 @@ def trace_options() -> Callable[[F], F]:
     )
 
 
-def server_options() -> Callable[[F], F]:
-    """What all three servers share beside `where_options`."""
+def _reply_options() -> Callable[[F], F]:
     return _together(
-        option(
-            "--mode",
-            type=MODE,
-            default="0600",
-            section="Where",
-            rare=True,
-            help="Permissions of the unix socket file.",
-            show_default=True,
-        ),
         option(
             "--reply",
             type=click.Choice(["ack", "echo", "discard", "generate"]),
@@ -191,6 +181,22 @@ def server_options() -> Callable[[F], F]:
             help="Word that ends a client's conversation; empty for none.",
             show_default=True,
         ),
+    )
+
+
+def server_options() -> Callable[[F], F]:
+    """What all three servers share beside `where_options`."""
+    return _together(
+        option(
+            "--mode",
+            type=MODE,
+            default="0600",
+            section="Where",
+            rare=True,
+            help="Permissions of the unix socket file.",
+            show_default=True,
+        ),
+        _reply_options(),
         option("-1", "--once", "once", is_flag=True, section="When", help="End after one client (or datagram)."),
         option("--duration", type=DURATION, default="0", section="When", help="End after so long."),
         option("--stop-on-exit", is_flag=True, section="When", help="Let the exit word stop the server, too."),
