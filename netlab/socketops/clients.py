@@ -249,7 +249,7 @@ def _close(sock: socket.socket) -> None:
 
 def _credentials(sock: socket.socket) -> tuple[int, int, int] | tuple[None, None, None]:
     """Return pid, uid and gid of a unix peer as it was when it connected (SO_PEERCRED); None elsewhere."""
-    if sock.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+    if not hasattr(socket, "SO_PEERCRED") or sock.family != socket.AF_UNIX:
         return None, None, None
     pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return pid, uid, gid

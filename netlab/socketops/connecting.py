@@ -105,7 +105,7 @@ def open_client_socket(
         sock.setblocking(False)
         apply_settings(sock, settings)
         if source is not None:
-            if family != socket.AF_UNIX:
+            if not endpoint.transport.is_unix:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(source.port != 0))
             _bind(sock, source.to_sockaddr(), source)
         elif endpoint.transport is Transport.UNIX_DGRAM:

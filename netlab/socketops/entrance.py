@@ -1,8 +1,8 @@
 """Where clients come in: accept, and all that accept(2) can say instead of a client.
 
-Two kinds of waiting.  A listener of our own blocks in accept, which costs nothing, and a stop shuts it down.  Where
-there are several, or where one is shared with the parent that opened it (LISTEN_FDS) and must not be shut down, a
-selector waits for them and for the stop, and accept does not block.
+Two kinds of waiting.  A listener of our own blocks in accept, which costs nothing, and a stop shuts it down (on Linux
+that wakes accept).  Where there are several, or where one is shared with the parent that opened it (LISTEN_FDS) and
+must not be shut down, a selector waits for them and for the stop, and accept does not block.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ class Entrance:
         self._blocking: dict[int, bool] = {}
         # Sockets accepted from a TCP listener have its options from the start.  A unix listener hands down nothing,
         # and a parent's listener is not ours to set.
-        self._inherits = {bound.sock: bound.sock.family != socket.AF_UNIX and not bound.adopted for bound in listeners}
+        self._inherits = {bound.sock: not (bound.endpoint.transport.is_unix or bound.adopted) for bound in listeners}
         for sock, inherits in self._inherits.items():
             if inherits:
                 self._limit(sock)
 
     def __enter__(self) -> Entrance:
-        if len(self._listeners) == 1 and not self._listeners[0].adopted:
+        if len(self._listeners) == 1 and not self._listeners[0].adopted and sys.platform == "linux":
             return self
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._stop, selectors.EVENT_READ)
@@ -180,7 +180,7 @@ class Entrance:
         self._shortage.pause(f"accept {bound.endpoint}: {os.strerror(code).lower()} ({errno_name(code)})")
 
     def _welcome(self, sock: socket.socket) -> None:
-        if sock.family != socket.AF_UNIX:
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._limit(sock)
 

@@ -108,14 +108,15 @@ def adopt(sock: socket.socket) -> Bound:
     Raises:
       LocalError: it is not a socket that a server could use.
     """
+    unix = getattr(socket, "AF_UNIX", None)
     kinds = {
         (socket.AF_INET, socket.SOCK_STREAM): Transport.TCP,
         (socket.AF_INET6, socket.SOCK_STREAM): Transport.TCP,
         (socket.AF_INET, socket.SOCK_DGRAM): Transport.UDP,
         (socket.AF_INET6, socket.SOCK_DGRAM): Transport.UDP,
-        (socket.AF_UNIX, socket.SOCK_STREAM): Transport.UNIX,
-        (socket.AF_UNIX, socket.SOCK_DGRAM): Transport.UNIX_DGRAM,
-        (socket.AF_UNIX, socket.SOCK_SEQPACKET): Transport.UNIX_SEQPACKET,
+        (unix, socket.SOCK_STREAM): Transport.UNIX,
+        (unix, socket.SOCK_DGRAM): Transport.UNIX_DGRAM,
+        (unix, socket.SOCK_SEQPACKET): Transport.UNIX_SEQPACKET,
     }
     transport = kinds.get((sock.family, sock.type))
     endpoint = from_sockaddr(transport, sock.getsockname()) if transport else None

@@ -13,7 +13,7 @@ import threading
 from typing import Literal
 
 from netlab.endpoint import Endpoint, from_sockaddr
-from netlab.errors import ResolveError, TimedOut
+from netlab.errors import LocalError, ResolveError, TimedOut
 from netlab.explain import explain_resolve
 
 __all__ = ["Family", "family_of", "resolve"]
@@ -25,8 +25,14 @@ _FAMILIES: dict[Family, socket.AddressFamily] = {4: socket.AF_INET, 6: socket.AF
 
 
 def family_of(endpoint: Endpoint) -> socket.AddressFamily:
-    """Return the address family of a numeric or unix endpoint."""
+    """Return the address family of a numeric or unix endpoint.
+
+    Raises:
+      LocalError: this system has no unix sockets.
+    """
     if endpoint.transport.is_unix:
+        if not hasattr(socket, "AF_UNIX"):
+            raise LocalError("socket", endpoint, "this system, or its Python, has no unix sockets")
         return socket.AF_UNIX
     return socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
 
