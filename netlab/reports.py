@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from netlab.endpoint import Endpoint
 from netlab.records import Connected, ErrorReport, Option, Probe, Record, Reply, Sent, TcpInfo
 
-__all__ = ["Diagnosis", "Loopback", "ProbeSummary", "Repeated", "Repetition", "SentHeader", "Survey"]
+__all__ = ["Diagnosis", "LoadReport", "Loopback", "ProbeSummary", "Repeated", "Repetition", "SentHeader", "Survey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,3 +141,36 @@ class Loopback(Record):
     def parts(self) -> tuple[Record, ...]:
         found = (self.client, self.server, self.sent, self.reply, *self.settings, *self.options, self.tcp_info)
         return tuple(part for part in (*found, self.summary) if part is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport(Record):
+    """How a run of many exchanges went.
+
+    ``exchanges`` have a whole reply (or, where none is awaited, a message that was sent), ``unfinished`` had none yet
+    at the end, and ``failures`` counts the failed ones by kind: failed_timeout, failed_reset, failed_closed (without a
+    reply), failed_unexpected (another reply), failed_refused ...  ``statistics`` are of the replies' times (min_us,
+    p50_us, p90_us, p99_us, p999_us, max_us, mean_us, sd_us): from sending a message, or, with ``asked_per_s``, from
+    when it was due; with ``reconnecting`` they include connecting.  ``histogram`` has rows of lower bound, upper bound
+    (both in us) and how many.  ``checked`` names what every reply was held against: echo, text, regex.
+    ``ended_by`` says what ended it before the count was reached.
+    """
+
+    event = "summary"
+    target: Endpoint
+    exchanges: int
+    connections: int
+    exchanges_per_s: float
+    failed: int
+    failures: dict[str, int] = field(default_factory=dict)
+    unfinished: int = 0
+    reconnects: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+    duration_us: float = 0.0
+    asked_per_s: float | None = None
+    checked: str | None = None
+    reconnecting: bool = False
+    ended_by: str | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+    histogram: tuple[tuple[float, float, int], ...] | None = None

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "netlab.reports": frozenset({"netlab.endpoint", "netlab.records"}),
     "netlab.socketops": BASE | {"netlab.records", "netlab.reports", "netlab.explain"},
     "netlab.render": BASE | {"netlab.records", "netlab.reports", "netlab.explain", "click"},
-    "netlab.reference": BASE | {"netlab", "netlab.records", "netlab.reports", "netlab.explain", "netlab.socketops", "click"},
+    "netlab.reference": BASE
+    | {"netlab", "netlab.records", "netlab.reports", "netlab.explain", "netlab.socketops", "netlab.render", "click"},
     "netlab.cli": BASE
     | {"netlab", "netlab.records", "netlab.explain", "netlab.socketops", "netlab.render", "netlab.reference"}
     | {"click", "prompt_toolkit"},

@@ -85,6 +85,15 @@ def test_syn_retransmits_are_seen_while_it_waits() -> None:
     assert "SYN sent at 0.0 1.0 s" in best.evidence
 
 
+@pytest.mark.slow
+def test_when_the_kernel_gives_up_first_it_says_so() -> None:
+    with peers.silent_listener() as peer:
+        setting = socketops.parse_setting("TCP_USER_TIMEOUT=700ms")
+        best = probe(peer.endpoint, Method(timeout=10, settings=(setting,))).best
+    assert (best.verdict, best.errno_name) == ("timeout", "ETIMEDOUT")
+    assert best.evidence.startswith("connect_ex 110 ETIMEDOUT (connect() raises TimeoutError): ")
+
+
 def test_the_evidence_names_when_the_kernel_would_give_up() -> None:
     with peers.silent_listener() as peer:
         setting = socketops.parse_setting("TCP_USER_TIMEOUT=3000")
@@ -106,6 +115,7 @@ def test_a_self_connect_is_refused_with_a_note() -> None:
     assert found.best.local == found.best.peer == own
     assert "reached itself" in found.best.evidence
     assert "connect_ex 0" in found.best.evidence
+    assert "our own socket" in found.note
 
 
 def test_a_name_without_address_is_unresolved() -> None:
@@ -269,6 +279,8 @@ def test_the_default_host_follows_the_family(netlab: Netlab, family: str) -> Non
         (["--loopback", "127.0.0.1:1"], "a place of its own"),
         (["--loopback", "-u", "--type", "seqpacket"], "contradict"),
         (["-f", "/no/such/file"], "No such file"),
+        (["127.0.0.1:1", "--wait", "1s", "-c", "2"], "exclude each other"),
+        (["127.0.0.1:1,2", "-c", "2"], "one target"),
         (["-h", "db"], "-H db"),
     ],
 )

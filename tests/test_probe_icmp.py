@@ -109,7 +109,7 @@ def test_a_host_that_drops_pings_is_no_answer(require_netns: tuple[str, ...]) ->
     )
     assert done.returncode == 28
     assert lines_of(done)[0]["verdict"] == "no-answer"
-    assert lines_of(done)[0]["evidence"] == "sent 3 x an echo request of 64 B: no reply, no ICMP error"
+    assert lines_of(done)[0]["evidence"] == "sent 3 x 64 B (ICMP echo request): no reply, no ICMP error"
 
 
 @contextlib.contextmanager
@@ -164,10 +164,15 @@ def test_somebody_elses_replies_are_not_ours() -> None:
         mine, other = (echo_question(V4, sock) for sock in pair)
         other.send()
         reply = build_header(parse_header(other.sent), b"") + b"\0" + other.sent[21:]
-        assert other.read(reply, []) is not None
+        answer = other.read(reply, [])
+        assert answer is not None
+        assert answer.number == 1
         assert mine.read(reply, []) is None
         assert mine.read(reply[:24], []) is None
         assert mine.read(b"", []) is None
+        # A reply to what was not sent yet is nobody's.
+        ahead = reply[:26] + struct.pack("!H", 2) + reply[28:]
+        assert other.read(ahead, []) is None
 
 
 def test_headers_survive_a_round_trip() -> None:
@@ -184,3 +189,20 @@ def test_headers_survive_a_round_trip() -> None:
     assert (found.total_length, found.header_size, found.flags_and_offset) == (28, 20, 0x4000)
     assert internet_checksum(packet[:20]) == 0
     assert struct.unpack_from("!H", packet, 10)[0] == found.checksum
+
+
+@pytest.mark.usefixtures("raw_rights")
+def test_a_late_reply_is_timed_from_its_own_request() -> None:
+    with open_echo_socket(V4) as sock:
+        sock.connect(("127.0.0.1", 0))
+        question = echo_question(V4, sock, first=7)
+        question.sent_at = [1.0, 2.0, 3.0]
+        question.ended = 3.5
+        header = (
+            build_header(IpHeader("127.0.0.1", "127.0.0.1", 1, 1), bytes(64)) if sock.type == socket.SOCK_RAW else b""
+        )
+        request = question.make(2)
+        question.answer = question.read(header + b"\0" + request[1:], [])
+    assert question.answer is not None
+    assert question.answer.number == 2
+    assert question.rtt == 1.5

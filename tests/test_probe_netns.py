@@ -13,13 +13,13 @@ from tests.programs import clean_environment
 
 # Prints what `netlab probe --json` would, for many targets in one process.
 SCRIPT = """
-import sys
+import json, sys
 from netlab.endpoint import Endpoint
 from netlab.render.jsonlines import to_json
 from netlab.socketops import Method, diagnose
 for target in sys.argv[1:]:
     found = diagnose(Endpoint.parse(target), Method(timeout=0.1))
-    print(to_json(found.best))
+    print(json.dumps(json.loads(to_json(found.best)) | {"means": found.means, "likely": found.likely}))
 """
 
 LACKING = ("Operation not permitted", "Operation not supported", "No such file or directory", "Unknown device type")
@@ -63,8 +63,10 @@ def test_routes_of_this_host(require_netns: tuple[str, ...], require_tool: Any, 
     found = probes(require_netns, setup, *(scheme.format(number) for number, _ in enumerate(ROUTES, start=10)))
     assert [seen(probe) for probe in found] == list(ROUTES.values())
     for probe in found:
+        assert probe["nothing_sent"] is True
         assert "this host's own routing" in probe["evidence"]
         assert "icmp_type" not in probe
+        assert "on this host" in probe["likely"][0]
 
 
 def test_no_route_and_no_loopback(require_netns: tuple[str, ...]) -> None:
@@ -141,6 +143,8 @@ def test_a_firewalls_reject_is_told_from_the_hosts_own_rst(require_netns: tuple[
     assert "answered RST" in closed["evidence"]
     assert "ICMP 3/3 port unreachable from 127.0.0.1" in rejected["evidence"]
     assert "answered RST" in reset["evidence"]
+    assert "rejects" in rejected["likely"][0]
+    assert "the server is not running" in closed["likely"][0]
 
 
 def test_dropped_on_the_way_in_and_on_the_way_out(require_netns: tuple[str, ...], require_tool: Any) -> None:

@@ -193,3 +193,10 @@ def test_udp_is_closed_and_silent_on_the_command_line(netlab: Netlab) -> None:
     assert refused.stdout.decode().splitlines()[0].startswith(f"closed       {closed.endpoint} ")
     assert (silent.returncode, silent.stderr) == (0, b"")
     assert silent.stdout.decode().splitlines()[0].startswith(f"no-answer    {mute.endpoint} ")
+
+
+def test_a_payload_that_no_datagram_holds_is_this_hosts_error() -> None:
+    with peers.mute_udp() as peer:
+        found = probe(peer.endpoint, Method(timeout=0.1, payload=Payload(bytes(65508))))
+    assert (found.best.verdict, found.best.errno_name, found.summary.status) == ("error", "EMSGSIZE", 45)
+    assert found.best.evidence.startswith(f"send {errno.EMSGSIZE} EMSGSIZE (send() raises OSError): ")

@@ -18,7 +18,9 @@ import pytest
 
 from netlab import errors
 from netlab.cli import cli
+from netlab.reference.readme import RECORDING
 from netlab.reference.tree import read_tree
+from netlab.render.tracefile import read_trace
 from tests import peers
 from tests.programs import ROOT, Program, StartProgram, clean_environment, run_netlab
 from tests.screen import Screen
@@ -219,3 +221,16 @@ def test_the_smoke_test_of_the_readmes_passes(bin_with_netlab: str) -> None:
         capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ping", "")
+
+
+def test_the_recorded_calls_are_those_of_a_real_run(tmp_path: Path) -> None:
+    """But for the order and number of waits, which differ from run to run."""
+
+    def kinds(path: Path) -> set[tuple[str, str]]:
+        calls = read_trace(str(path))
+        return {(call.lane, call.call) for call in calls if call.call != "poll"}
+
+    live = tmp_path / "live.jsonl"
+    assert run_netlab("probe", "--loopback", "--trace-file", str(live)).returncode == 0
+    again = f"netlab probe --loopback --trace-file {RECORDING.relative_to(ROOT)}"
+    assert kinds(live) == kinds(RECORDING), f"record it anew: {again}"

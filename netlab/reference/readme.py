@@ -1,8 +1,9 @@
 """Blocks of the READMEs that show what netlab prints: made anew from the commands, or by running them.
 
-A block stands between ``<!-- netlab probe --help -->`` and ``<!-- end -->``.  Help comes from the command tree; any
-other command line is run.  What differs between two runs of it (times, ports, descriptors) is no reason to change a
-block: only its shape is, the output with all numbers masked.
+A block stands between ``<!-- netlab probe --help -->`` and ``<!-- end -->``.  Help comes from the command tree; a
+``--diagram`` is drawn from calls that were recorded once, because the order of two threads' calls differs from run to
+run; any other command line is run.  What differs between two runs of it (times, ports, descriptors) is no reason to
+change a block: only its shape is, the output with all numbers masked.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from netlab.reference.tree import Command
 
-__all__ = ["refresh"]
+__all__ = ["RECORDING", "refresh"]
 
 _BLOCK = re.compile(r"<!-- (?P<line>netlab [^\n]*) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
+_RECORDED = ["probe", "--loopback", "--diagram"]
+RECORDING = Path(__file__).with_name("loopback.jsonl")
+"""The calls of ``netlab probe --loopback``."""
 _RUN_FOR = 30
 """Seconds until a command of a README is given up; arbitrary, and far more than any should take."""
 
@@ -35,7 +40,10 @@ def refresh(text: str, tree: Sequence[Command]) -> str:
 
 def _block(line: str, before: str, tree: Sequence[Command]) -> str:
     words = shlex.split(line)[1:]
-    output = _help(words[:-1], tree) if words[-1:] == ["--help"] else _run(words)
+    if words[-1:] == ["--help"]:
+        output = _help(words[:-1], tree)
+    else:
+        output = _drawn() if words == _RECORDED else _run(words)
     body = f"```console\n$ {line}\n{output.rstrip()}\n```\n"
     return f"<!-- {line} -->\n{before if _shape(before) == _shape(body) else body}<!-- end -->"
 
@@ -46,6 +54,15 @@ def _help(words: Sequence[str], tree: Sequence[Command]) -> str:
         if command.name == name:
             return command.help
     raise ValueError(f"netlab has no command {name}")
+
+
+def _drawn() -> str:
+    """Draw the recorded calls, ``netlab probe --loopback --trace-file netlab/reference/loopback.jsonl``."""
+    from netlab.render.scene import build_scene
+    from netlab.render.sequence import draw_sequence
+    from netlab.render.tracefile import read_trace
+
+    return "\n".join(draw_sequence(build_scene(read_trace(str(RECORDING))), width=80))
 
 
 def _run(words: Sequence[str]) -> str:

@@ -33,11 +33,11 @@ Ancillary = list[tuple[int, int, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; ``ttl`` where the kernel told it, ``sequence`` where the answer bears one."""
+    """What came back; ``ttl`` where the kernel told it, ``number`` of the datagram that it answers where it tells."""
 
     data: bytes
     ttl: int | None = None
-    sequence: int | None = None
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -72,7 +72,9 @@ class Question:
 
     @property
     def rtt(self) -> float:
-        """Seconds from the last datagram before the answer to the answer."""
+        """Seconds from the datagram that was answered, else from the last one sent, to its answer."""
+        if self.answer is not None and self.answer.number is not None:
+            return self.ended - self.sent_at[self.answer.number - 1]
         return self.ended - max((sent for sent in self.sent_at if sent <= self.ended), default=self.ended)
 
     def send(self) -> None:

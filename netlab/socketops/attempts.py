@@ -158,7 +158,7 @@ def _ask_all(goals: Sequence[Goal], method: Method, sockets: contextlib.ExitStac
         else:
             questions[goal] = echo_question(address, sock, first=number)
     ask(list(questions.values()), timeout=timeout, tries=method.tries)
-    tried |= {goal: _asked(goal[0], question, method, timeout) for goal, question in questions.items()}
+    tried |= {goal: _asked(goal[0], question, method, timeout, number) for goal, question in questions.items()}
     return [tried[goal] for goal in goals]
 
 
@@ -243,17 +243,17 @@ def _connected(connecting: _Connecting, method: Method, timeout: float) -> Tried
     return Tried(probe, sock, taken=read_settings(sock, method.settings))
 
 
-def _asked(target: Endpoint, question: Question, method: Method, timeout: float) -> Tried:
+def _asked(target: Endpoint, question: Question, method: Method, timeout: float, number: int) -> Tried:
     endpoint, answer = question.endpoint, question.answer
     is_udp = endpoint.transport is Transport.UDP
-    shown = str(_payload(endpoint, method)) if is_udp else f"an echo request of {format_bytes(ECHO_SIZE)}"
+    shown = str(_payload(endpoint, method)) if is_udp else f"{format_bytes(ECHO_SIZE)} (ICMP echo request)"
     probe = evidence.met_by_asking(target, question, shown=shown, timeout=timeout)
     stop_listening(question.sock)
     reply = None
     if answer:
         reply = Reply(
             endpoint=endpoint,
-            sequence=answer.sequence or len(question.sent_at),
+            sequence=number + (answer.number or len(question.sent_at)) - 1,
             bytes_in=len(answer.data),
             rtt_us=question.rtt * 1e6,
             ttl=answer.ttl,

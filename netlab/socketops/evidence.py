@@ -12,7 +12,6 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import LocalError, NetlabError, ResolveError, errno_name
@@ -29,12 +28,12 @@ from netlab.socketops.asking import Question
 from netlab.socketops.connecting import Attempt, is_self_connect
 from netlab.socketops.errqueue import IcmpError
 from netlab.socketops.tcpinfo import read_rtt, read_syn_retransmits
-from netlab.values import format_bytes, format_elapsed, format_setting
+from netlab.values import format_bytes, format_elapsed
 
 __all__ = ["met_by_asking", "met_by_connecting", "met_here", "not_resolved"]
 
-_ROUTING = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES})
-"""What a route of this host says at once (ip-route(8)): unreachable, none or throw, prohibit."""
+_ROUTING = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EINVAL})
+"""What a route of this host says at once (ip-route(8)): unreachable, none or throw, prohibit, blackhole."""
 _UCRED = struct.Struct("=iII")
 
 
@@ -62,7 +61,13 @@ def met_by_connecting(
     if code is None:
         return _undecided(probe, sock, resent, timeout)
     if code:
-        return replace(probe, evidence=_refusal(attempt, icmp, tries))
+        return replace(
+            probe,
+            evidence=_refusal(attempt, icmp, tries, resent),
+            nothing_sent=True if _is_own_routing(attempt) else None,
+            syn_retransmits=len(resent) or None,
+            syn_sent_us=_syn_times(resent) if resent else None,
+        )
     if is_self_connect(attempt):
         says = f"connect_ex 0, but {explain_self_connect(endpoint).what}"
         return replace(probe, verdict="refused", self_connect=True, evidence=says)
@@ -94,7 +99,7 @@ def met_by_asking(target: Endpoint, question: Question, *, shown: str, timeout: 
         says = f"sent {times}: {_answer(question)}"
     elif code is None:
         says = f"sent {times}: no reply, no ICMP error"
-    elif question.icmp:
+    elif question.icmp and question.icmp.version:
         says = f"{_icmp_text(question.icmp)} ({errno_name(code)} {code})"
     else:
         says = (
@@ -162,11 +167,10 @@ def _probe(
 
 
 def _undecided(probe: Probe, sock: socket.socket, resent: Sequence[float], timeout: float) -> Probe:
-    sent = " ".join(f"{seconds:.1f}" for seconds in (0.0, *resent))
     limit = _kernel_limit(sock)
     says = (
-        f"connect_ex {errno.EINPROGRESS} EINPROGRESS: neither SYN-ACK nor RST nor ICMP came; SYN sent at {sent} s; "
-        f"netlab stopped after {format_setting(timeout)}"
+        f"connect_ex {errno.EINPROGRESS} EINPROGRESS: neither SYN-ACK nor RST nor ICMP came{_syn_text(resent)}; "
+        f"netlab stopped after {format_elapsed(timeout)}"
     )
     if limit:
         says += f", the kernel alone would give up after about {limit} s: ETIMEDOUT"
@@ -174,21 +178,34 @@ def _undecided(probe: Probe, sock: socket.socket, resent: Sequence[float], timeo
         probe,
         evidence=says,
         syn_retransmits=len(resent),
-        syn_sent_us=tuple(seconds * 1e6 for seconds in (0.0, *resent)),
+        syn_sent_us=_syn_times(resent),
     )
 
 
-def _refusal(attempt: Attempt, icmp: IcmpError | None, tries: int) -> str:
+def _syn_times(resent: Sequence[float]) -> tuple[float, ...]:
+    return tuple(seconds * 1e6 for seconds in (0.0, *resent))
+
+
+def _syn_text(resent: Sequence[float]) -> str:
+    return f"; SYN sent at {' '.join(f'{seconds:.1f}' for seconds in (0.0, *resent))} s"
+
+
+def _refusal(attempt: Attempt, icmp: IcmpError | None, tries: int, resent: Sequence[float]) -> str:
     code, endpoint = attempt.errno or 0, attempt.endpoint
     what = explain_connect(code, endpoint).what
     if code == errno.EAGAIN and endpoint.transport is Transport.UNIX_DGRAM:
         return f"connect_ex 0, but poll() does not say writable: {what}"
     if icmp and icmp.version:
         what = _icmp_text(icmp)
-    elif attempt.at_once and code in _ROUTING and not endpoint.transport.is_unix:
+    elif _is_own_routing(attempt):
         what = "this host's own routing decided so, nothing was sent"
     again = f", {tries} times in {format_elapsed(attempt.duration)}" if tries > 1 else ""
-    return f"connect_ex {code} {errno_name(code)}{again} (connect() raises {_exception(code)}): {what}"
+    syns = _syn_text(resent) if resent else ""
+    return f"connect_ex {code} {errno_name(code)}{again} (connect() raises {_exception(code)}): {what}{syns}"
+
+
+def _is_own_routing(attempt: Attempt) -> bool:
+    return attempt.at_once and attempt.errno in _ROUTING and not attempt.endpoint.transport.is_unix
 
 
 def _answer(question: Question) -> str:
@@ -201,8 +218,6 @@ def _answer(question: Question) -> str:
 
 
 def _icmp_text(icmp: IcmpError) -> str:
-    if not icmp.version:
-        return "this host's own kernel"
     name, _ = explain_icmp(4 if icmp.version == 4 else 6, icmp.type, icmp.code)
     sender = f" from {icmp.sender}" if icmp.sender else ""
     return f"ICMP{'v6' * (icmp.version == 6)} {icmp.type}/{icmp.code} {name}{sender}"
@@ -226,7 +241,8 @@ def _kernel_limit(sock: socket.socket) -> int | None:
     if milliseconds:
         return round(milliseconds / 1000)
     try:
-        linear = int(Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts").read_text("ascii"))
+        with open("/proc/sys/net/ipv4/tcp_syn_linear_timeouts", encoding="ascii") as file:
+            linear = int(file.read())
     except (OSError, ValueError):
         linear = 0
     doublings = sock.getsockopt(socket.IPPROTO_TCP, syn_count)

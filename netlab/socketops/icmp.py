@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import struct
 import sys
@@ -90,30 +89,33 @@ def echo_question(endpoint: Endpoint, sock: socket.socket, *, first: int = 1) ->
     """
     version = 4 if sock.family == socket.AF_INET else 6
     is_raw = sock.type == socket.SOCK_RAW
-    identifier = secrets.randbelow(65535) + 1
+    identifier = _random_id()
     header = _own_header(sock, endpoint) if _writes_header(sock) else None
 
     def make(number: int) -> bytes:
         message = _echo(version, identifier, first + number - 1 & 0xFFFF)
         return build_header(header, message) + message if header else message
 
-    def is_ours(message: bytes, kind: int) -> bool:
+    def number_of(message: bytes, kind: int) -> int:
+        """Return which of our requests a message is or answers, 0 for none."""
         if len(message) < _ECHO.size:
-            return False
+            return 0
         found, _, _, its_identifier, sequence = _ECHO.unpack_from(message)
         # A ping socket's identifier is the kernel's, which has sorted out the others already.
-        return found == kind and sequence - first & 0xFFFF < 0x8000 and (not is_raw or its_identifier == identifier)
+        is_ours = found == kind and (not is_raw or its_identifier == identifier)
+        number = (sequence - first & 0xFFFF) + 1
+        return number if is_ours and number <= len(question.sent_at) else 0
 
     def read(datagram: bytes, ancillary: Ancillary) -> Answer | None:
         message = datagram[parse_header(datagram).header_size :] if is_raw and version == 4 else datagram
-        if not is_ours(message, _REPLY[version]):
-            return None
-        return Answer(message, _ttl(ancillary), sequence=_ECHO.unpack_from(message)[4])
+        number = number_of(message, _REPLY[version])
+        return Answer(message, _ttl(ancillary), number) if number else None
 
     def owns(quoted: bytes) -> bool:
-        return is_ours(quoted[parse_header(quoted).header_size :] if header else quoted, _REQUEST[version])
+        return bool(number_of(quoted[parse_header(quoted).header_size :] if header else quoted, _REQUEST[version]))
 
-    return Question(endpoint, sock, make=make, read=read, owns=owns)
+    question = Question(endpoint, sock, make=make, read=read, owns=owns)
+    return question
 
 
 def _open(
@@ -145,12 +147,16 @@ def _own_header(sock: socket.socket, endpoint: Endpoint) -> IpHeader:
     return IpHeader(
         source=sock.getsockname()[0],
         destination=endpoint.host,
-        # raw(7): the kernel would fill in a 0 here.
-        identification=secrets.randbelow(65535) + 1,
+        identification=_random_id(),
         protocol=socket.IPPROTO_ICMP,
         ttl=sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL),
         tos=sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS),
     )
+
+
+def _random_id() -> int:
+    """Return 1 to 65535; a 0 would be the kernel's to fill in (raw(7))."""
+    return int.from_bytes(os.urandom(4), "big") % 65535 + 1
 
 
 def _echo(version: int, identifier: int, sequence: int) -> bytes:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import queue
-import secrets
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -116,7 +115,9 @@ def _listener(at: Endpoint, method: Method) -> Iterator[Bound]:
 def _own_path(stack: contextlib.ExitStack) -> str:
     """Return a path that nobody else has; abstract, and so without a file, where that exists (unix(7))."""
     if sys.platform == "linux":
-        return f"@netlab-{secrets.token_hex(4)}"
+        return f"@netlab-{os.urandom(4).hex()}"
+    import tempfile
+
     return stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")) + "/socket"
 
 

@@ -11,6 +11,7 @@ itself.  Both ways look at the two names of each connection.
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import select
 import socket
@@ -21,14 +22,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple
 
-from netlab.endpoint import Endpoint, SockAddr, Transport
+from netlab.endpoint import Endpoint, Transport
 from netlab.errors import LocalError
 from netlab.socketops.attempts import Method
 from netlab.socketops.connecting import PENDING, open_client_socket, reached_itself
 from netlab.socketops.resolve import family_of
 from netlab.socketops.stop import Stop
 
-__all__ = ["Outcome", "Place", "is_local", "scan_here", "scan_window"]
+__all__ = ["Outcome", "Place", "Refusals", "inet_address", "is_local", "scan_here", "scan_window"]
 
 _BOUND = 0.008
 """Seconds after which a port of this host counts as slow, and goes to the window; answers take some 10 us."""
@@ -36,7 +37,7 @@ _SLOW_MAX = 4
 """Slow ports after which all that are left go to the window, too: a firewall drops them."""
 _TIMEVAL = struct.Struct("@ll")
 _STOP_EVERY = 1024
-"""Ports between two looks at the stop; arbitrary, some 5 ms."""
+"""Ports between two looks at the stop, and between two counts; arbitrary, some 10 ms."""
 _BATCH = 64
 """Attempts started between two looks at those under way, so that an answer's time is not counted twice."""
 _LONGEST_WAIT = 0.2
@@ -46,14 +47,20 @@ _BURST = 0.05
 """Seconds by which the rate may lag behind and be caught up at once."""
 
 
+InetAddr = tuple[str, int] | tuple[str, int, int, int]
+"""An address of IPv4, or of IPv6 with flow and scope, as socket.connect() takes it."""
+
+
 class Place(NamedTuple):
     """A port to try: ``group`` is the caller's own number, ``address`` numeric, and its port does not count.
 
-    ``paced`` says that the rate holds for it.
+    ``base`` is the sockaddr of ``address``, as it costs more to make than an attempt may; ``paced`` says that the rate
+    holds for it.
     """
 
     group: int
     address: Endpoint
+    base: InetAddr
     port: int
     paced: bool
 
@@ -69,50 +76,67 @@ class Outcome(NamedTuple):
     is_self: bool = False
 
 
+class Refusals(NamedTuple):
+    """How many ports of a group were refused since the last time this was said, where nobody asks which."""
+
+    group: int
+    ports: int
+
+
 def is_local(address: Endpoint) -> bool:
     """Tell whether a numeric address is this host's own: packets to it then leave from it."""
     if address.is_loopback:
         return True
     with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
         try:
-            sock.connect(_sockaddr(address.to_sockaddr(), 9))
+            sock.connect(_sockaddr(inet_address(address), 9))
             return bool(sock.getsockname()[0] == sock.getpeername()[0])
         except OSError:  # no route: then it is not ours
             return False
 
 
 def scan_here(
-    group: int, address: Endpoint, ports: Iterator[int], *, slow: list[int], stop: Stop | None = None
-) -> Iterator[Outcome]:
+    group: int, address: Endpoint, ports: Iterator[int], *, slow: list[int], bulk: bool, stop: Stop | None = None
+) -> Iterator[Outcome | Refusals]:
     """Try ports of this host one after another over one blocking socket.
 
     Args:
       address: of this host, as `is_local` tells.
       ports: what is left of them when this ends is for the window: too many were slow.
       slow: collects the ports that gave no answer at once.
+      bulk: count the refused ones, and tell how many now and then.
     """
-    family, base = family_of(address), address.to_sockaddr()
-    clock = time.perf_counter
+    base = inet_address(address)
+    family = _family(base)
+    clock, refused = time.perf_counter, errno.ECONNREFUSED
     sock = _open_bounded(family)
     try:
-        for count, port in enumerate(ports):
-            if stop is not None and count % _STOP_EVERY == 0 and stop.is_set():
-                return
-            sockaddr = _sockaddr(base, port)
-            started = clock()
-            code = sock.connect_ex(sockaddr)
-            seconds = clock() - started
-            if code == errno.ECONNREFUSED:
-                yield Outcome(group, address, port, code, seconds)
-                continue
-            is_self = code == 0 and reached_itself(sock)
-            sock.close()
-            sock = _open_bounded(family)
-            if code not in PENDING and code != errno.EAGAIN:
-                yield Outcome(group, address, port, code, seconds, is_self)
-                continue
-            slow.append(port)
-            if len(slow) >= _SLOW_MAX:
+        while len(slow) < _SLOW_MAX and not (stop is not None and stop.is_set()):
+            count = 0
+            port = None
+            for port in itertools.islice(ports, _STOP_EVERY):
+                sockaddr = _sockaddr(base, port)
+                started = clock()
+                code = sock.connect_ex(sockaddr)
+                if code == refused and bulk:
+                    count += 1
+                    continue
+                seconds = clock() - started
+                if code == refused:
+                    yield Outcome(group, address, port, code, seconds)
+                    continue
+                is_self = code == 0 and reached_itself(sock)
+                sock.close()
+                sock = _open_bounded(family)
+                if code not in PENDING and code != errno.EAGAIN:
+                    yield Outcome(group, address, port, code, seconds, is_self)
+                    continue
+                slow.append(port)
+                if len(slow) >= _SLOW_MAX:
+                    break
+            if count:
+                yield Refusals(group, count)
+            if port is None:
                 return
     finally:
         sock.close()
@@ -138,12 +162,13 @@ def scan_window(
     with _Window(method, rate) as window:
         place = next(places, None)
         while (place or window.pending) and not (stop is not None and stop.is_set()):
-            if time.monotonic() >= method.deadline:
+            limit = method.limit(Transport.TCP)
+            if limit <= 0:
                 place = None
             started = 0
             while place and len(window.pending) < jobs and started < _BATCH and window.may_start(place):
                 try:
-                    outcome = window.start(place)
+                    outcome = window.start(place, limit)
                 except LocalError as exc:
                     if exc.errno in _NO_DESCRIPTORS and window.pending:
                         jobs = len(window.pending)
@@ -189,23 +214,28 @@ class _Window:
         """Tell whether the rate allows another attempt."""
         return not place.paced or time.perf_counter() >= self._next_start
 
-    def start(self, place: Place) -> Outcome | None:
-        """Start an attempt; return how it ended if that is known at once."""
-        sock = _open(place.address, self._method)
-        sockaddr = _sockaddr(place.address.to_sockaddr(), place.port)
-        started = time.perf_counter()
-        if place.paced:
-            self._next_start = max(self._next_start, started - _BURST) + self._interval
-        code = sock.connect_ex(sockaddr)
-        if code in PENDING:
-            pending = _Pending(sock, place, started, started + self._method.limit(Transport.TCP))
-            self.pending[sock.fileno()] = pending
-            self._order.append(pending)
+    def start(self, place: Place, limit: float) -> Outcome | None:
+        """Start an attempt that has ``limit`` seconds; return how it ended if that is known at once."""
+        sockaddr = _sockaddr(place.base, place.port)
+        sock = _open(place, self._method)
+        try:
+            started = time.perf_counter()
+            if place.paced:
+                self._next_start = max(self._next_start, started - _BURST) + self._interval
+            code = sock.connect_ex(sockaddr)
+            if code not in PENDING:
+                seconds = time.perf_counter() - started
+                is_self = code == 0 and reached_itself(sock)
+                sock.close()
+                return Outcome(place.group, place.address, place.port, code, seconds, is_self)
             self._poller.register(sock)
-            return None
-        with sock:
-            seconds = time.perf_counter() - started
-            return Outcome(place.group, place.address, place.port, code, seconds, code == 0 and reached_itself(sock))
+        except BaseException:
+            sock.close()
+            raise
+        pending = _Pending(sock, place, started, started + limit)
+        self.pending[sock.fileno()] = pending
+        self._order.append(pending)
+        return None
 
     def collect(self, *, may_wait: bool) -> Iterator[Outcome]:
         """Give the attempts that ended or whose time ran out; wait for the next, or for the rate to allow one."""
@@ -213,7 +243,7 @@ class _Window:
             pending = self.pending.pop(fileno)
             seconds = time.perf_counter() - pending.started
             with pending.sock as sock:
-                self._poller.unregister(sock)
+                self._poller.forget(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 place, is_self = pending.place, code == 0 and reached_itself(sock)
             yield Outcome(place.group, place.address, place.port, code, seconds, is_self)
@@ -223,7 +253,7 @@ class _Window:
             if self._is_over(pending):
                 continue
             del self.pending[pending.sock.fileno()]
-            self._poller.unregister(pending.sock)
+            self._poller.forget(pending.sock)
             pending.sock.close()
             yield Outcome(pending.place.group, pending.place.address, pending.place.port, None, now - pending.started)
 
@@ -246,8 +276,10 @@ class _Poller:
     def register(self, sock: socket.socket) -> None:
         self._set.register(sock, select.POLLOUT)
 
-    def unregister(self, sock: socket.socket) -> None:
-        self._set.unregister(sock)
+    def forget(self, sock: socket.socket) -> None:
+        """Drop a socket that is about to be closed; epoll does so by itself (epoll(7))."""
+        if not self._epoll:
+            self._set.unregister(sock)
 
     def poll(self, timeout: float) -> list[int]:
         """Return the descriptors that are decided, after ``timeout`` seconds at most."""
@@ -260,17 +292,21 @@ class _Poller:
             self._epoll.close()
 
 
-def _open(address: Endpoint, method: Method) -> socket.socket:
+def _open(place: Place, method: Method) -> socket.socket:
     if method.source or method.settings:
         return open_client_socket(
-            address, source=method.source, settings=method.settings, socket_class=method.socket_class
+            place.address, source=method.source, settings=method.settings, socket_class=method.socket_class
         )
     try:
-        sock = method.socket_class(family_of(address), socket.SOCK_STREAM)
+        sock = method.socket_class(_family(place.base), socket.SOCK_STREAM)
     except OSError as exc:
-        raise LocalError("socket", address, errno=exc.errno) from None
+        raise LocalError("socket", place.address, errno=exc.errno) from None
     sock.setblocking(False)
     return sock
+
+
+def _family(sockaddr: InetAddr) -> socket.AddressFamily:
+    return socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET
 
 
 def _open_bounded(family: socket.AddressFamily) -> socket.socket:
@@ -280,7 +316,13 @@ def _open_bounded(family: socket.AddressFamily) -> socket.socket:
     return sock
 
 
-def _sockaddr(base: SockAddr, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+def inet_address(address: Endpoint) -> InetAddr:
+    """Return the sockaddr of a numeric INET endpoint."""
+    sockaddr = address.to_sockaddr()
+    assert isinstance(sockaddr, tuple)
+    return sockaddr
+
+
+def _sockaddr(base: InetAddr, port: int) -> InetAddr:
     """Return an INET address with another port."""
-    assert isinstance(base, tuple)
     return (base[0], port, base[2], base[3]) if len(base) == 4 else (base[0], port)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import bisect
 import math
-import random
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = ["Samples"]
 
@@ -38,7 +37,14 @@ class Samples:
         self._buckets[bisect.bisect_right(_BOUNDS, seconds)] += 1
         if len(self._kept) < _KEPT:
             self._kept.append(seconds)
-        elif (place := random.randrange(self.count)) < _KEPT:
+        else:
+            self._replace(seconds)
+
+    def _replace(self, seconds: float) -> None:
+        import random  # costs more to load than all else here, and few runs are so long
+
+        place = random.randrange(self.count)
+        if place < _KEPT:
             self._kept[place] = seconds
 
     @property
@@ -57,6 +63,19 @@ class Samples:
         ordered = sorted(self._kept)
         ranks = (max(math.ceil(percent / 100 * len(ordered)), 1) for percent in wanted)
         return [ordered[rank - 1] for rank in ranks] if ordered else []
+
+    def figures(self, percentiles: Mapping[str, float], front: str = "") -> dict[str, float]:
+        """Return min, the percentiles, max, mean and sd in us, under JSON keys; nothing where nothing was measured.
+
+        Args:
+          percentiles: key, without its ``_us``, and how many percent.
+          front: put before each key.
+        """
+        if not self.count:
+            return {}
+        found = dict(zip(percentiles, self.percentiles(list(percentiles.values())), strict=True))
+        seconds = {"min": self.min, **found, "max": self.max, "mean": self.mean, "sd": self.deviation}
+        return {f"{front}{name}_us": round(value * 1e6, 3) for name, value in seconds.items()}
 
     def histogram(self) -> list[tuple[float, float, int]]:
         """Return rows of lower bound, upper bound and count, from the shortest time to the longest without a gap."""

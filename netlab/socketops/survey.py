@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import select
 import socket
 import sys
 import time
@@ -19,7 +20,7 @@ from netlab.reports import ProbeSummary, Survey
 from netlab.socketops import evidence
 from netlab.socketops.attempts import Method, try_all
 from netlab.socketops.connecting import addresses_to_try
-from netlab.socketops.scanning import Outcome, Place, is_local, scan_here, scan_window
+from netlab.socketops.scanning import Outcome, Place, Refusals, inet_address, is_local, scan_here, scan_window
 from netlab.socketops.stop import Stop
 from netlab.socketops.tally import Group, Tally, with_port
 
@@ -29,10 +30,14 @@ T = TypeVar("T")
 
 REMOTE_RATE = 500.0
 """Attempts a second at other hosts, unless asked for otherwise: what a firewall does not yet call a flood."""
+_HAS_WINDOW = hasattr(select, "poll")
+"""Windows has none; TCP is tried in batches there, as all else is."""
 _RESOLVERS = 16
 """Names looked up at a time; arbitrary, and more than the servers in resolv.conf."""
 _BATCH_SECONDS = 0.5
 """A batch of datagrams is what the rate allows in this time."""
+_BATCH_MAX = 4096 if _HAS_WINDOW else 400
+"""Sockets of a batch at most; arbitrary, but for Windows, where select() takes 512."""
 
 
 def survey(
@@ -68,12 +73,15 @@ def survey(
     started = time.perf_counter()
     tally = Tally(groups, frozenset(ok or ("open",)), everything=everything, emit=emit, progress=progress)
     hosts = _resolve_all(groups, method, tally)
-    over_tcp = [host for host in hosts if host.transport is Transport.TCP]
-    for outcome in _tcp_outcomes(over_tcp, method, jobs, rate, tally.tick, stop):
-        tally.take(outcome)
+    over_tcp = [host for host in hosts if host.transport is Transport.TCP and _HAS_WINDOW]
+    for outcome in _tcp_outcomes(over_tcp, method, jobs, rate, tally, stop):
+        if isinstance(outcome, Refusals):
+            tally.take_refusals(outcome)
+        else:
+            tally.take(outcome)
     for transport in Transport:
         chosen = [host for host in hosts if host.transport is transport]
-        if transport is not Transport.TCP and chosen:
+        if chosen and not (_HAS_WINDOW and transport is Transport.TCP):
             _try_others(chosen, method, jobs, rate, tally, stop)
     tally.flush()
     ended_by = stop.reason if stop and stop.is_set() else "--deadline" if tally.done < tally.total else None
@@ -170,9 +178,9 @@ def _tcp_outcomes(
     method: Method,
     jobs: int,
     rate: float | None,
-    tick: Callable[[], None],
+    tally: Tally,
     stop: Stop | None,
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | Refusals]:
     """Try addresses of this host first, one by one, as that takes no waiting; all others by turns, side by side."""
     is_plain = method.socket_class is socket.socket and not (method.settings or method.source)
     fast = sys.platform == "linux" and rate is None and is_plain
@@ -180,14 +188,16 @@ def _tcp_outcomes(
     for host in hosts:
         ports, slow = iter(host.ports), list[int]()
         if fast and host.is_local:
-            yield from scan_here(host.group, host.address, ports, slow=slow, stop=stop)
+            bulk = tally.hides(host.group, "refused")
+            yield from scan_here(host.group, host.address, ports, slow=slow, bulk=bulk, stop=stop)
         left.append(_places(host, itertools.chain(slow, ports), paced=rate is not None or not host.is_local))
     limit = REMOTE_RATE if rate is None else rate or math.inf
-    yield from scan_window(_by_turns(left), method, jobs=jobs, rate=limit, tick=tick, stop=stop)
+    yield from scan_window(_by_turns(left), method, jobs=jobs, rate=limit, tick=tally.tick, stop=stop)
 
 
 def _places(host: _Host, ports: Iterator[int], *, paced: bool) -> Iterator[Place]:
-    return (Place(host.group, host.address, port, paced) for port in ports)
+    base = inet_address(host.address)
+    return (Place(host.group, host.address, base, port, paced) for port in ports)
 
 
 def _by_turns(queues: Sequence[Iterator[T]]) -> Iterator[T]:
@@ -201,13 +211,16 @@ def _try_others(
     """Try what has no handshake, and unix sockets, in batches that keep to the rate on average."""
     is_here = all(host.is_local or host.transport.is_unix for host in hosts)
     limit = (math.inf if is_here else REMOTE_RATE) if rate is None else rate or math.inf
-    size = jobs if limit == math.inf else max(1, min(jobs, int(limit * _BATCH_SECONDS)))
-    places = _by_turns([_places(host, iter(host.ports or (0,)), paced=True) for host in hosts])
-    targets = {host.group: host.target for host in hosts}
+    size = min(jobs, _BATCH_MAX if limit == math.inf else max(1, int(limit * _BATCH_SECONDS)))
+    places = _by_turns([_ports_of(host) for host in hosts])
     while batch := list(itertools.islice(places, size)):
         if time.monotonic() >= method.deadline or (stop is not None and stop.is_set()):
             return
-        goals = [(with_port(targets[place.group], place.port), with_port(place.address, place.port)) for place in batch]
+        goals = [(with_port(host.target, port), with_port(host.address, port)) for host, port in batch]
         with contextlib.ExitStack() as sockets:
-            for place, tried in zip(batch, try_all(goals, method, sockets), strict=True):
-                tally.take_probe(place.group, place.port, tried.probe)
+            for (host, port), tried in zip(batch, try_all(goals, method, sockets), strict=True):
+                tally.take_probe(host.group, port, tried.probe)
+
+
+def _ports_of(host: _Host) -> Iterator[tuple[_Host, int]]:
+    return ((host, port) for port in host.ports or (0,))

@@ -13,7 +13,7 @@ from netlab.errors import errno_name
 from netlab.explain import verdict_of_connect
 from netlab.records import Emit, Probe
 from netlab.socketops.probing import BEST_FIRST
-from netlab.socketops.scanning import Outcome
+from netlab.socketops.scanning import Outcome, Refusals
 
 __all__ = ["FEW", "Group", "Tally", "with_port"]
 
@@ -76,6 +76,16 @@ class Tally:
             self._verdicts[code] = verdict
         self._settle((outcome.group, outcome.port), verdict, outcome)
 
+    def hides(self, group: int, verdict: str) -> bool:
+        """Tell whether targets of this group with this verdict are only counted, one by one or many at once."""
+        return self.addresses[group] == 1 and not self._everything and verdict not in self._yes
+
+    def take_refusals(self, refusals: Refusals) -> None:
+        """Count targets that were refused and need not be shown."""
+        self._counts["refused"] += refusals.ports
+        self.done += refusals.ports
+        self.tick()
+
     def take_probe(self, group: int, port: int, probe: Probe) -> None:
         """Count an attempt at one address of a target."""
         self._settle((group, port), probe.verdict, probe)
@@ -124,11 +134,20 @@ class Tally:
             verdict=verdict,
             errno=code,
             errno_name=errno_name(code) if code else None,
+            evidence=_evidence(outcome),
             duration_us=outcome.seconds * 1e6,
             handshake_us=outcome.seconds * 1e6 if verdict == "open" else None,
             self_connect=True if outcome.is_self else None,
             service=_service(outcome.port),
         )
+
+
+def _evidence(outcome: Outcome) -> str:
+    if outcome.code is None:
+        return "no answer to connect()"
+    if outcome.is_self:
+        return "connect_ex 0, but the connection reached itself"
+    return f"connect_ex {outcome.code}" + (f" {errno_name(outcome.code)}" if outcome.code else "")
 
 
 def with_port(endpoint: Endpoint, port: int) -> Endpoint:
