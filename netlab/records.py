@@ -217,6 +217,7 @@ class Probe(Record):
     ``number`` counts the attempts of a run; ``tries`` the datagrams, echo requests or connects of this one, and
     ``syn_sent_us`` says when each SYN left.  ``icmp_*`` tell the ICMP error that decided it, pid, uid and gid are
     SO_PEERCRED's (unix(7)), and ``gai_errno`` is getaddrinfo's own number where the name did not resolve.
+    ``nothing_sent`` says that this host's own routing decided, before any packet left.
     ``history`` and ``waited_us`` tell of the attempts before it (``refused x14 -> open``), ``service`` is the port's name.
     """
 
@@ -241,6 +242,7 @@ class Probe(Record):
     tries: int | None = None
     syn_sent_us: tuple[float, ...] | None = None
     self_connect: bool | None = None
+    nothing_sent: bool | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
     icmp_sender: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +26,6 @@ __all__ = ["probe"]
 
 _INTERVAL = 1.0
 """Seconds between attempts, as ping has it."""
-INTERRUPTED = 130
 _SPARE_DESCRIPTORS = 64
 """Descriptors that are not for attempts: standard streams, epoll, the resolver's."""
 
@@ -138,6 +138,9 @@ def _check(ctx: click.Context, groups: list[Group]) -> None:
         raise click.UsageError("--header-included is for icmp: targets over IPv4, such as icmp:127.0.0.1.", ctx)
     if chosen["payload"] is not None and "udp" not in transports:
         raise click.UsageError("--payload is for UDP (-u); over a connection: netlab send TARGET MESSAGE", ctx)
+    repeats = chosen["count"] or chosen["interval"] is not None or chosen["duration"]
+    if repeats and chosen["wait"]:
+        raise click.UsageError("--wait and repeating (-c, -i, --duration) exclude each other.", ctx)
     if len(groups) > 1 or len(groups[0][1]) > 1:
         for name in ("options", "all_options", "tcp_info", "count", "interval", "duration"):
             if chosen[name] not in (None, False, 0):
@@ -165,7 +168,7 @@ def _survey(ctx: click.Context, groups: list[Group], method: Method) -> NoReturn
                     groups, method, everything=chosen["verbose"], progress=progress, stop=stop, **how
                 )
         ctx.obj(report)
-        ctx.exit(INTERRUPTED if stop.is_set() else report.summary.status)
+        ctx.exit(128 + signal.Signals[stop.reason] if stop.is_set() else report.summary.status)
 
 
 def _repeat(ctx: click.Context, target: Endpoint, method: Method) -> NoReturn:
@@ -181,7 +184,7 @@ def _repeat(ctx: click.Context, target: Endpoint, method: Method) -> NoReturn:
         interrupted = "SIGINT"
     report = repeating.report(interrupted)
     ctx.obj(report)
-    ctx.exit(INTERRUPTED if interrupted else report.summary.status)
+    ctx.exit(128 + signal.SIGINT if interrupted else report.summary.status)
 
 
 def _loopback(ctx: click.Context, targets: tuple[str, ...]) -> NoReturn:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from netlab.endpoint import Transport
 from netlab.render.layout import INDENT, headline, labelled, steps
-from netlab.render.probe_text import name_text, socket_mode, times_lines
 from netlab.render.safe import defuse, escape
-from netlab.render.socket_text import option_lines, setting_lines, tcp_info_lines
+from netlab.render.socket_text import (
+    name_text,
+    option_lines,
+    setting_lines,
+    socket_mode,
+    tcp_info_lines,
+    times_lines,
+)
 from netlab.render.text import View
 from netlab.reports import Loopback
 from netlab.values import format_bytes, format_elapsed

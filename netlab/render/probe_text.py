@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netlab.endpoint import Endpoint
 from netlab.records import Probe, Record, Reply
 from netlab.render.decode import StreamDecoder
-from netlab.render.layout import columns, headline, labelled, numbered, steps, word
+from netlab.render.layout import headline, labelled, numbered, steps, word
+from netlab.render.loopback_text import loopback_lines
 from netlab.render.safe import defuse
-from netlab.render.socket_text import option_lines, setting_lines, tcp_info_lines
+from netlab.render.socket_text import option_lines, setting_lines, socket_lines, tcp_info_lines, times_lines
 from netlab.render.text import Lines, View
 from netlab.reports import Diagnosis, Loopback, Repeated, Repetition, SentHeader, Survey
 from netlab.values import format_bytes, format_count, format_elapsed
 
-__all__ = ["ADVICE", "PROBE_LINES", "name_text", "socket_mode", "times_lines"]
+__all__ = ["ADVICE", "PROBE_LINES"]
 
 
 def _diagnosis(view: View, record: Diagnosis) -> list[str]:
@@ -96,49 +96,6 @@ def _call(probe: Probe) -> str:
     return f"{call} {probe.errno} {probe.errno_name or ''}".rstrip()
 
 
-def times_lines(probe: Probe) -> list[str]:
-    """Show what took how long, the name's time apart."""
-    says = []
-    if probe.resolve_us is not None and probe.verdict != "unresolved":
-        says.append(f"name resolved in {format_elapsed(probe.resolve_us / 1e6)}")
-    if probe.handshake_us is not None:
-        connect = f"connect {format_elapsed(probe.handshake_us / 1e6)} here"
-        if probe.rtt_us is not None:
-            connect += f", {format_elapsed(probe.rtt_us / 1e6)} in the kernel (rtt)"
-        says.append(connect)
-        if probe.syn_retransmits is not None:
-            times = probe.syn_retransmits
-            says.append(f"SYN resent {times} time{'s' * (times != 1)}" if times else "no SYN resent")
-    return labelled("times", "; ".join(says)) if says else []
-
-
-def socket_lines(probe: Probe) -> list[str]:
-    """Show both names of a socket, who is behind a unix one, and what Python knows of it."""
-    is_unix = probe.endpoint is not None and probe.endpoint.transport.is_unix
-    lines = [
-        columns(label, name_text(name), call)
-        for label, name, call in (("local", probe.local, "getsockname()"), ("peer", probe.peer, "getpeername()"))
-        if name is not None or is_unix
-    ]
-    if probe.pid is not None:
-        lines.append(columns("", f"pid {probe.pid}, uid {probe.uid}, gid {probe.gid}", "SO_PEERCRED"))
-    if probe.fileno is not None:
-        lines.append(columns("socket", f"fileno {probe.fileno}, {socket_mode(probe.blocking, probe.timeout)}"))
-    return lines
-
-
-def socket_mode(blocking: bool | None, timeout: float | None) -> str:
-    """Say how the calls of a socket wait."""
-    return f"{'blocking' if blocking else 'non-blocking'}, gettimeout() {timeout}"
-
-
-def name_text(endpoint: Endpoint | None) -> str:
-    """Return a socket's name as getsockname() has it: a path, or host and port."""
-    if endpoint is None:
-        return "unnamed"
-    return endpoint.path or (endpoint.host if endpoint.transport == "icmp" else str(endpoint).removeprefix("udp://"))
-
-
 def _answer(view: View, reply: Reply) -> list[str]:
     if reply.data is None:
         return []
@@ -150,7 +107,7 @@ def header_lines(header: SentHeader | None) -> list[str]:
     """Show an IPv4 header of our own, field by field, and as it went out."""
     if header is None:
         return []
-    flags = [word for bit, word in ((0x4000, "DF"), (0x2000, "MF")) if header.flags_and_offset & bit]
+    flags = [name for bit, name in ((0x4000, "DF"), (0x2000, "MF")) if header.flags_and_offset & bit]
     own = header.data[: header.header_bytes].hex(" ")
     return [
         f"{'header':<13}version 4, header length {format_bytes(header.header_bytes)}, TOS {header.tos:#04x}, "
@@ -182,8 +139,6 @@ def _survey(_view: View, report: Survey) -> list[str]:
 
 
 def _loopback(view: View, record: Loopback) -> list[str]:
-    from netlab.render.loopback_text import loopback_lines
-
     # The first picture is better without a page of text before it.
     return [] if view.diagram and not view.verbose else loopback_lines(view, record)
 

@@ -1,16 +1,25 @@
-"""What the kernel says of one socket: its options as a table, TCP_INFO as a block."""
+"""What the kernel says of one socket: its names and times, its options as a table, TCP_INFO as a block."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 
-from netlab.records import Option, TcpInfo
-from netlab.render.layout import EDGE
+from netlab.endpoint import Endpoint
+from netlab.records import Option, Probe, TcpInfo
+from netlab.render.layout import EDGE, columns, labelled
 from netlab.render.safe import defuse
-from netlab.values import format_bytes
+from netlab.values import format_bytes, format_elapsed
 
-__all__ = ["option_lines", "setting_lines", "tcp_info_lines"]
+__all__ = [
+    "name_text",
+    "option_lines",
+    "setting_lines",
+    "socket_lines",
+    "socket_mode",
+    "tcp_info_lines",
+    "times_lines",
+]
 
 _JOINT = 27
 """Columns of an option's name and value together; beside a longer pair there is no room for its meaning."""
@@ -77,6 +86,49 @@ def tcp_info_lines(info: TcpInfo | None, *, everything: bool) -> list[str]:
     if not everything:
         lines.append(f"{'':<{_MEANING}}all fields: --tcp-info")
     return lines
+
+
+def times_lines(probe: Probe) -> list[str]:
+    """Show what took how long, the name's time apart."""
+    says = []
+    if probe.resolve_us is not None and probe.verdict != "unresolved":
+        says.append(f"name resolved in {format_elapsed(probe.resolve_us / 1e6)}")
+    if probe.handshake_us is not None:
+        connect = f"connect {format_elapsed(probe.handshake_us / 1e6)} here"
+        if probe.rtt_us is not None:
+            connect += f", {format_elapsed(probe.rtt_us / 1e6)} in the kernel (rtt)"
+        says.append(connect)
+        if probe.syn_retransmits is not None:
+            times = probe.syn_retransmits
+            says.append(f"SYN resent {times} time{'s' * (times != 1)}" if times else "no SYN resent")
+    return labelled("times", "; ".join(says)) if says else []
+
+
+def socket_lines(probe: Probe) -> list[str]:
+    """Show both names of a socket, who is behind a unix one, and what Python knows of it."""
+    is_unix = probe.endpoint is not None and probe.endpoint.transport.is_unix
+    lines = [
+        columns(label, name_text(name), call)
+        for label, name, call in (("local", probe.local, "getsockname()"), ("peer", probe.peer, "getpeername()"))
+        if name is not None or is_unix
+    ]
+    if probe.pid is not None:
+        lines.append(columns("", f"pid {probe.pid}, uid {probe.uid}, gid {probe.gid}", "SO_PEERCRED"))
+    if probe.fileno is not None:
+        lines.append(columns("socket", f"fileno {probe.fileno}, {socket_mode(probe.blocking, probe.timeout)}"))
+    return lines
+
+
+def socket_mode(blocking: bool | None, timeout: float | None) -> str:
+    """Say how the calls of a socket wait."""
+    return f"{'blocking' if blocking else 'non-blocking'}, gettimeout() {timeout}"
+
+
+def name_text(endpoint: Endpoint | None) -> str:
+    """Return a socket's name as getsockname() has it: a path, or host and port."""
+    if endpoint is None:
+        return "unnamed"
+    return endpoint.path or (endpoint.host if endpoint.transport == "icmp" else str(endpoint).removeprefix("udp://"))
 
 
 def _option(option: Option) -> list[str]:

@@ -57,6 +57,7 @@ _BIT_FIELDS = (
     ("fastopen_client_fail", 7, 1, 2),
 )
 _FULL_SIZE = 280
+_RTT_OFFSET = 68
 
 
 def _fields() -> tuple[tuple[str, int, str, str], ...]:
@@ -156,7 +157,8 @@ def read_rtt(sock: socket.socket) -> int | None:
 
     None where it is not TCP, or nothing was measured yet.
     """
-    return _read(sock, 72).get("rtt") or None
+    # Not decoded as a whole: who measures again and again has nothing else to do in between.
+    return int.from_bytes(_raw(sock, 72)[_RTT_OFFSET:72], sys.byteorder) or None
 
 
 def read_syn_retransmits(sock: socket.socket) -> int:
@@ -199,11 +201,15 @@ def _state_name(state: int) -> str:
 
 
 def _read(sock: socket.socket, size: int) -> dict[str, int]:
+    return decode_tcp_info(_raw(sock, size))
+
+
+def _raw(sock: socket.socket, size: int) -> bytes:
     if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return {}
+        return b""
     try:
-        return decode_tcp_info(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size))
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
     except OSError as exc:
         if exc.errno in _NOT_TCP:
-            return {}
+            return b""
         raise LocalError.from_os(exc, "getsockopt", "TCP_INFO") from exc
