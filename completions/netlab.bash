@@ -18,15 +18,15 @@ __netlab_command() {
             arguments='command'
             ;;
         serve-tcp)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --concurrent --max-clients -h --help'
             arguments='listen'
             ;;
         serve-threaded)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -h --help'
             arguments='listen'
             ;;
         serve-udp)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --set --mode --reply --ack-text --eol --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer -h --help'
             arguments='listen'
             ;;
         send)
@@ -56,7 +56,8 @@ __netlab_option() {
         serve-tcp,--type | serve-threaded,--type) kind='words stream seqpacket' ;;
         send,--type | chat,--type | probe,--type) kind='words stream seqpacket dgram' ;;
         *,--set) kind=setting ;;
-        *,--reply) kind='words ack echo discard generate' ;;
+        serve-tcp,--reply | serve-threaded,--reply) kind='words ack echo discard generate broadcast' ;;
+        serve-udp,--reply) kind='words ack echo discard generate' ;;
         *,--eol) kind='words none lf crlf' ;;
         *,--encoding) kind='words utf-8 gbk gb18030 big5 shift_jis euc-kr latin-1 cp1252 ascii' ;;
         *,--color) kind='words auto always never' ;;

@@ -181,7 +181,8 @@ def parse_ports(text: str, *, transport: str = "tcp") -> tuple[int, ...]:
             ports[parse_port(item, transport)] = None
             continue
         if not span[1] or not span[2]:
-            raise EndpointError(f"the port range {shown(item)} lacks an end; write it like 8000-8010")
+            missing = "an end" if span[1] else "a start"
+            raise EndpointError(f"the port range {shown(item)} lacks {missing}; write it like 8000-8010")
         first, last = (parse_port(end, transport) for end in span.groups())
         if first > last:
             raise EndpointError(f"the port range {shown(item)} is reversed. Did you mean {last}-{first}?")

@@ -218,7 +218,7 @@ class Probe(Record):
     ``syn_sent_us`` says when each SYN left.  ``icmp_*`` tell the ICMP error that decided it, pid, uid and gid are
     SO_PEERCRED's (unix(7)), and ``gai_errno`` is getaddrinfo's own number where the name did not resolve.
     ``nothing_sent`` says that this host's own routing decided, before any packet left.
-    ``history`` and ``waited_us`` tell of the attempts before it (``refused x14 -> open``), ``service`` is the port's name.
+    ``history`` and ``waited_us`` tell of the attempts before it (``refused x14 -> open``), ``service`` names the port.
     """
 
     event = "probe"

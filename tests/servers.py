@@ -103,7 +103,7 @@ def running(
     serve: Callable[..., None],
     sockets: Sequence[socketops.Bound] | None = None,
     *,
-    reply: socketops.Reply | None = None,
+    reply: socketops.Reply | socketops.Room | None = None,
     fails: bool = False,
     **options: Any,
 ) -> Iterator[Running]:

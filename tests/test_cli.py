@@ -52,6 +52,11 @@ def test_version(netlab: Netlab) -> None:
         (["send", "-p", "-1", "hello"], "port -1 is out of range"),
         (["serve-tcp", "-p", "65536"], "port 65536 is out of range"),
         (["send", ":http2x", "hello"], "'http2x' is no tcp port"),
+        (["send", "-H", "", "hello"], "the host is empty"),
+        (["serve-tcp", "-H", ""], "the host is empty"),
+        (["probe", "-H", ""], "an endpoint is missing"),
+        (["send", "-p", "", "hello"], "'' is no tcp port"),
+        (["probe", "-p", ""], "the port list '' has an empty item"),
         (["probe", "db"], "'db' has no port. Did you mean db:5432?"),
         (["send", "http://db/x", "hello"], "netlab speaks TCP, not 'http'. Did you mean db:80?"),
         (["send", "-U", "x" * 108, "hello"], "has 108 bytes; 107 is the most"),
@@ -93,6 +98,12 @@ def test_a_port_in_use_says_how_to_find_its_holder(netlab: Netlab, start_server:
     assert done.returncode == 45
     assert text.startswith(f"netlab: bind {server.endpoint}: address already in use (EADDRINUSE)\n")
     assert f"ss -l{'un' if command == 'serve-udp' else 'tn'}p 'sport = :{server.port}'" in text
+
+
+@pytest.mark.parametrize("command", ["serve-tcp", "serve-threaded", "serve-udp"])
+def test_c_is_crlf_on_servers_too(netlab: Netlab, start_server: StartProgram, command: str) -> None:
+    server = start_server(command, "-C")
+    assert netlab("send", str(server.endpoint), "hello").stdout == b"received 5 bytes\r\n"
 
 
 def test_variables_give_defaults_and_are_named_when_wrong(netlab: Netlab) -> None:

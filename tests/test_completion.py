@@ -197,11 +197,6 @@ def test_ports_of_this_host_are_those_with_a_listener(shell: Shell) -> None:
         assert str(ports[0]) not in shell.complete("netlab send alpha.example:").shown
 
 
-def test_a_tab_answers_before_a_hand_notices(shell: Shell) -> None:
-    for line in ("netlab serve-t", "netlab send --hexd", "netlab probe local", "netlab probe localhost:99"):
-        assert min(shell.complete(line).seconds for _ in range(5)) < 0.060, line
-
-
 def test_zsh_keeps_its_list_at_the_second_tab(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
     """A list that is drawn and wiped again looks right in what the shell writes: only a terminal's screen tells."""
     require_tool("zsh")

@@ -308,6 +308,7 @@ def test_port_lists_hold_each_port_once(spans: list[tuple[int, int]]) -> None:
         ("", "the port list '' has an empty item; write it like 80,443,8000-8010"),
         ("80,,81", "the port list '80,,81' has an empty item; write it like 80,443,8000-8010"),
         ("80-", "the port range '80-' lacks an end; write it like 8000-8010"),
+        ("-1", "the port range '-1' lacks a start; write it like 8000-8010"),
         ("90-80", "the port range '90-80' is reversed. Did you mean 80-90?"),
         ("0-5", "port 0 cannot be connected to; a client needs 1 to 65535"),
         ("1-70000", "port 70000 is out of range; ports are 1 to 65535"),

@@ -221,7 +221,8 @@ def test_loopback_needs_no_server_and_shows_both_ends(netlab: Netlab, tmp_path: 
     is_tcp = args in ([], ["-6"])
     assert ("tcp_info     ESTABLISHED (1)" in text) == is_tcp
     assert ("bytes_acked 6 B (5 + SYN), bytes_received 17 B" in text) == is_tcp
-    assert "netlab probe --loopback" in text
+    six = " -6" if "-6" in args else ""
+    assert re.search(rf"^next         netlab probe --loopback.*{six} --diagram", text, re.MULTILINE)
     assert_page(text.replace(str(tmp_path), "/tmp"))
     assert not (tmp_path / "s").exists()
 

@@ -35,6 +35,13 @@ def test_ready_fd_that_is_not_open_is_a_usage_error(netlab: Netlab) -> None:
     done = netlab("serve-tcp", "-p", "0", "--ready-fd", "77")
     assert done.returncode == 2
     assert b"--ready-fd 77: bad file descriptor (EBADF)" in done.stderr
+    assert done.stdout == b"", "nothing was ready"
+
+
+def test_ready_fd_leaves_standard_output_open(netlab: Netlab) -> None:
+    done = netlab("serve-tcp", "-p", "0", "--ready-fd", "1", "--duration", "10ms")
+    assert done.returncode == 0, done.stderr
+    assert b"stopped by --duration" in done.stdout
 
 
 @pytest.mark.parametrize("where", ["{}/notify", "@netlab-test-{}"], ids=["path", "abstract"])
@@ -55,12 +62,12 @@ def start_with_sockets(start: StartProgram, sockets: list[socket.socket], *args:
     return start("bash", "-c", script, "bash", *NETLAB, *args, pass_fds=numbers, naive=False)
 
 
-@pytest.mark.parametrize("command", ["serve-tcp", "serve-threaded"])
+@pytest.mark.parametrize("command", ["serve-tcp", "serve-tcp --concurrent", "serve-threaded"])
 def test_listeners_are_taken_from_the_parent_and_left_alive(start_program: StartProgram, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         for sock in (one, other):
             sock.settimeout(5)
-        server = start_with_sockets(start_program, [one, other], command)
+        server = start_with_sockets(start_program, [one, other], *command.split())
         addresses = [one.getsockname(), other.getsockname()]
         assert [server.ready(1), server.ready(2)] == [f"127.0.0.1:{port}" for _, port in addresses]
         for address in addresses:

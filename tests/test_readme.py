@@ -138,6 +138,26 @@ class Sessions:
         server.wait()
         return screen.text.replace("\r", "\n")
 
+    def hello(self) -> str:
+        return self._hello()[0]
+
+    def hello_chat(self) -> str:
+        return self._hello()[1]
+
+    def _hello(self) -> tuple[str, str]:
+        server = self.start_server("serve-tcp")
+        with Screen("chat", server.endpoint) as screen:
+            screen.wait_for("> ")
+            screen.press("hello\n")
+            screen.wait_for("received 6 bytes\n.*> ")
+            screen.press("exit\n")
+            screen.wait()
+        return self.ended(server, 1), screen.text.replace("\r", "\n")
+
+    def load(self) -> str:
+        server = self.start_server("serve-threaded", "--reply", "echo", "--quiet")
+        return output("send", server.endpoint, "-c", "2000", "-j", "10", "--expect-echo", "hello")
+
     def refused(self) -> str:
         with peers.refusing_port() as peer:
             return output("probe", peer.endpoint)

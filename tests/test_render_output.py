@@ -291,3 +291,35 @@ def test_a_thread_that_is_blocked_in_a_write_lets_the_process_end(keep: ExitStac
         os.read(reader, 1)  # the thread has begun, and nobody reads on
         program.communicate(timeout=10)
     assert program.returncode == 0
+
+
+def test_lines_of_a_log_may_wait_for_each_other_but_not_for_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with Writer(fd, drop_after=PATIENCE, closefd=True) as writer:
+        for number in range(3):
+            writer.write_soon(b"%d\n" % number)
+        writer.write(b"3\n")
+        assert path.read_bytes() == b"0\n1\n2\n3\n"
+        writer.write_soon(b"4\n")
+        deadline = time.monotonic() + 5
+        while not path.read_bytes().endswith(b"4\n"):
+            assert time.monotonic() < deadline
+        writer.write_soon(b"5\n")
+    assert path.read_bytes() == b"0\n1\n2\n3\n4\n5\n"
+
+
+def test_a_line_that_could_not_be_written_later_is_told_with_the_next(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    os.close(fd)
+    reader = os.open(tmp_path / "log", os.O_RDONLY)  # a regular file that cannot be written
+    assert reader == fd
+    writer = Writer(reader, drop_after=PATIENCE, closefd=True)
+
+    def write_on() -> None:
+        while True:
+            writer.write_soon(b"x\n")
+
+    with pytest.raises(OutputError):
+        write_on()
+    writer.close()

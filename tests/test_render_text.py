@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from netlab.endpoint import Endpoint, Transport
 from netlab.errors import ConnectError, LocalError, NetlabError, OutputError, ResolveError, StdoutClosed, TimedOut
@@ -26,6 +28,7 @@ from netlab.records import (
     WarningReport,
 )
 from netlab.render import Renderer, Writer, hexdump, renderer, want_color
+from netlab.render.text import LINES, View
 
 PEER = Endpoint.parse("127.0.0.1:38146")
 UDP = Endpoint.parse("udp://127.0.0.1:4444")
@@ -482,3 +485,25 @@ def test_many_threads_may_show_at_once(shown: Shown) -> None:
         mine = [line for line in out if line.startswith(f"#{conn} ")]
         part = f"#{conn} < (1 B, part of a character)"
         assert mine == [part, part, f"#{conn} < 中"] * 20
+
+
+ASCII = st.text(st.characters(codec="ascii"), max_size=70).map(str.encode)
+
+
+@given(st.lists(st.binary(max_size=70) | ASCII, max_size=5))
+@example([b"x" * 64, b"x" * 63 + b"\n", b"x" * 62 + b"\n", b"x" * 65, b"x" * 64 + b"\xe4", b"\xb8\xad", b"\\", b"\n"])
+def test_plain_chunks_are_shown_as_all_others_are(chunks: list[bytes]) -> None:
+    quick, slow = View(), View()
+    for number, chunk in enumerate(chunks):
+        record = Received(peer=PEER, conn=1 + number % 2, data=chunk)
+        plain = quick.plain_line(record)
+        shown = [plain.decode().removesuffix("\n")] if plain is not None else LINES[Received](quick, record)
+        assert shown == LINES[Received](slow, record)
+
+
+def test_plain_chunks_are_shown_quickly() -> None:
+    view = View()
+    LINES[Received](view, Received(peer=PEER, conn=1, data=b"first"))
+    assert view.plain_line(Received(peer=PEER, conn=1, data=b"hello\n")) == b"#1 < hello\\n\n"
+    assert view.plain_line(Received(peer=PEER, conn=1, data=b"x" * 5000)) == b"#1 < " + b"x" * 64 + b"...(5,000 B)\n"
+    assert view.plain_line(Received(peer=PEER, conn=2, data=b"hello")) is None  # what it is like is not known yet

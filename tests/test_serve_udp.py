@@ -80,6 +80,17 @@ def test_each_datagram_is_answered_by_itself(name: ReplyName, watch: set[type[Re
         assert len(server.of(Received)) == (3 if watch else 0)
 
 
+def test_many_peers_each_get_their_own_answer() -> None:
+    with (
+        running(serve, bind(), reply=socketops.make_reply("echo"), watch=()) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        peers = [stack.enter_context(peer()) for _ in range(200)]
+        for number, sock in enumerate(peers):
+            sock.sendto(b"%d" % number, server.endpoint.to_sockaddr())
+        assert [sock.recv(100) for sock in peers] == [b"%d" % number for number in range(200)]
+
+
 def test_empty_and_largest_datagrams_are_whole() -> None:
     with running(serve, bind(), reply=socketops.make_reply("echo")) as server, peer() as sock:
         for data in (b"", os.urandom(65_507), b"\xff\0"):

@@ -1,4 +1,4 @@
-"""What serve-tcp and serve-threaded have in common, on real loopback sockets: one conversation, and its end."""
+"""What serve-tcp, with and without --concurrent, and serve-threaded have in common, on real loopback sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ from tests.servers import flood, listen, read_line, read_to_end, running
 Serve = Callable[..., None]
 
 
-@pytest.fixture(params=[socketops.serve_iteratively, socketops.serve_threaded], ids=["tcp", "threaded"])
+SERVERS: dict[str, Serve] = {
+    "tcp": socketops.serve_iteratively,
+    "concurrent": socketops.serve_concurrently,
+    "threaded": socketops.serve_threaded,
+}
+
+
+@pytest.fixture(params=list(SERVERS.values()), ids=list(SERVERS))
 def serve(request: pytest.FixtureRequest) -> Serve:
     function: Serve = request.param
     return function

@@ -111,12 +111,15 @@ def main() -> NoReturn:
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null for each of 0, 1 and 2 that is closed: a socket that got such a number would get our output."""
-    for fd in (0, 1, 2):
+    """Open /dev/null for each of 0, 1 and 2 that is closed: a socket that got such a number would get our output.
+
+    Not for writing on 1: what cannot be shown has to be an error, as it is without this.
+    """
+    for fd, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, mode)  # the lowest free number, which is this one
 
 
 def _flush_all() -> None:

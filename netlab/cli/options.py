@@ -15,6 +15,7 @@ from netlab.cli.types import DURATION, ENCODING, MODE, PORT, SETTING, TRACE_FILE
 
 __all__ = [
     "client_options",
+    "max_clients_option",
     "option",
     "output_options",
     "payload_options",
@@ -147,14 +148,17 @@ def trace_options() -> Callable[[F], F]:
     )
 
 
-def _reply_options() -> Callable[[F], F]:
+REPLIES = ("ack", "echo", "discard", "generate")
+
+
+def _reply_options(*, rooms: bool) -> Callable[[F], F]:
     return _together(
         option(
             "--reply",
-            type=click.Choice(["ack", "echo", "discard", "generate"]),
+            type=click.Choice([*REPLIES, "broadcast"] if rooms else REPLIES),
             default="ack",
             section="What",
-            help="What a client gets back.",
+            help="What a client gets back" + ("; broadcast is a chat room." if rooms else "."),
             show_default=True,
         ),
         option(
@@ -173,6 +177,7 @@ def _reply_options() -> Callable[[F], F]:
             help="What ends an acknowledgement.",
             show_default=True,
         ),
+        option("-C", "crlf", is_flag=True, section="What", help="Same as --eol crlf."),
         option(
             "--exit-word",
             metavar="WORD",
@@ -184,8 +189,8 @@ def _reply_options() -> Callable[[F], F]:
     )
 
 
-def server_options() -> Callable[[F], F]:
-    """What all three servers share beside `where_options`."""
+def server_options(*, rooms: bool) -> Callable[[F], F]:
+    """What all three servers share beside `where_options`; ``rooms`` are for servers of connections."""
     return _together(
         option(
             "--mode",
@@ -196,7 +201,7 @@ def server_options() -> Callable[[F], F]:
             help="Permissions of the unix socket file.",
             show_default=True,
         ),
-        _reply_options(),
+        _reply_options(rooms=rooms),
         option("-1", "--once", "once", is_flag=True, section="When", help="End after one client (or datagram)."),
         option("--duration", type=DURATION, default="0", section="When", help="End after so long."),
         option("--stop-on-exit", is_flag=True, section="When", help="Let the exit word stop the server, too."),
@@ -211,6 +216,19 @@ def server_options() -> Callable[[F], F]:
         payload_options(),
         output_options(),
         trace_options(),
+    )
+
+
+def max_clients_option() -> Callable[[F], F]:
+    """--max-clients, where many are served at once."""
+    return option(
+        "--max-clients",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=1000,
+        section="When",
+        help="Serve no more at once; 0 for no limit.",
+        show_default=True,
     )
 
 

@@ -17,7 +17,7 @@ from netlab.errors import LocalError, UsageError
 if TYPE_CHECKING:
     from netlab.socketops import Bound
 
-__all__ = ["inherited_listeners", "notify_ready"]
+__all__ = ["check_ready_fd", "inherited_listeners", "notify_ready"]
 
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -58,6 +58,23 @@ def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.so
     return adopted
 
 
+def check_ready_fd(ready_fd: int | None) -> None:
+    """Refuse a descriptor that cannot be written to while nothing is open yet: afterwards clients think we are ready.
+
+    Raises:
+      UsageError: ``ready_fd`` is not open for writing.
+    """
+    if ready_fd is not None:
+        _write_ready_fd(ready_fd, b"")
+
+
+def _write_ready_fd(ready_fd: int, data: bytes) -> None:
+    try:
+        os.write(ready_fd, data)
+    except OSError as exc:
+        raise UsageError("write", f"--ready-fd {ready_fd}", (exc.strerror or "").lower(), errno=exc.errno) from None
+
+
 def notify_ready(listeners: Sequence[Bound], ready_fd: int | None) -> None:
     """Tell whoever waits that the server listens: endpoints to ``ready_fd``, READY=1 to NOTIFY_SOCKET.
 
@@ -67,11 +84,9 @@ def notify_ready(listeners: Sequence[Bound], ready_fd: int | None) -> None:
     """
     if ready_fd is not None:
         lines = "".join(f"{bound.endpoint}\n" for bound in listeners)
-        try:
-            os.write(ready_fd, lines.encode())
+        _write_ready_fd(ready_fd, os.fsencode(lines))
+        if ready_fd > 2:  # standard output and error are still needed
             os.close(ready_fd)
-        except OSError as exc:
-            raise UsageError("write", f"--ready-fd {ready_fd}", (exc.strerror or "").lower(), errno=exc.errno) from None
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path:
         address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path

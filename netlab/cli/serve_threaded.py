@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from netlab.cli.command import Command
-from netlab.cli.options import option, server_options, stream_server_options, where_options
+from netlab.cli.options import max_clients_option, option, server_options, stream_server_options, where_options
 from netlab.cli.types import CPU
 
 __all__ = ["serve_threaded"]
@@ -21,17 +21,9 @@ thousand of them be.  64 KiB was too small for a deep repr."""
 @click.command(name="serve-threaded", cls=Command, serves=True, short_help="Serve each client in a thread of its own.")
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options("stream", "seqpacket")
-@server_options()
+@server_options(rooms=True)
 @stream_server_options(None)
-@option(
-    "--max-clients",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=1000,
-    section="When",
-    help="Serve no more at once; 0 for no limit.",
-    show_default=True,
-)
+@max_clients_option()
 @option(
     "--cpu",
     type=CPU,
@@ -52,21 +44,27 @@ def serve_threaded(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -
       netlab serve-threaded '[::]:9999' --reply echo --quiet
       netlab serve-threaded -p 9999 --max-clients 2 --idle-timeout 10s
       netlab serve-threaded -p 9999 --set SO_REUSEPORT=1 --cpu 0
+      netlab serve-threaded --reply broadcast
     """
     from netlab import socketops
     from netlab.cli.serving import serving
 
     threading.stack_size(STACK)
     cpu = _choose_cpu(chosen["cpu"], chosen["reply"])
-    with serving(ctx, endpoint, model="a thread for each client", cpu=cpu) as service:
+    with serving(ctx, endpoint, model="a thread for each client", has_room=True, cpu=cpu) as service:
         socketops.serve_threaded(
             **service, cpu=cpu, max_clients=chosen["max_clients"] or None, idle_timeout=chosen["idle_timeout"]
         )
 
 
 def _choose_cpu(wanted: str | int, reply: str) -> int | None:
+    import os
+
     from netlab import socketops
 
+    if isinstance(wanted, int) and hasattr(os, "sched_getaffinity") and wanted not in os.sched_getaffinity(0):
+        allowed = ", ".join(str(number) for number in sorted(os.sched_getaffinity(0)))
+        raise click.BadParameter(f"this process may not use CPU {wanted}, only {allowed}.", param_hint="'--cpu'")
     if wanted == "auto":
         # Streams of bytes gain more from the second CPU than they lose to the interpreter's lock.
         return None if reply in ("discard", "generate") else socketops.choose_cpu()

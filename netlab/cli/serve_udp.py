@@ -15,7 +15,7 @@ __all__ = ["serve_udp"]
 @click.command(name="serve-udp", cls=Command, serves=True, short_help="Serve datagrams, on UDP or a unix socket.")
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options()
-@server_options()
+@server_options(rooms=False)
 @click.pass_context
 def serve_udp(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -> None:
     """Answer each datagram by itself, on UDP or a unix datagram socket.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlab.cli.readiness import inherited_listeners, notify_ready
+from netlab.cli.readiness import check_ready_fd, inherited_listeners, notify_ready
 from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
 from netlab.cli.tracing import socket_class
 from netlab.cli.where import family, names_place, server_endpoint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlab.records import Emit
-    from netlab.socketops import Bound, Reply
+    from netlab.socketops import Bound, Reply, Room
 
 __all__ = ["serving"]
 
@@ -29,7 +29,13 @@ _EOLS = {"none": "", "lf": "\n", "crlf": "\r\n"}
 
 @contextmanager
 def serving(
-    ctx: click.Context, word: str | None, *, model: str, datagrams: bool = False, cpu: int | None = None
+    ctx: click.Context,
+    word: str | None,
+    *,
+    model: str,
+    datagrams: bool = False,
+    has_room: bool = False,
+    cpu: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Open the sockets that a server's options ask for, and say that they are ready.
 
@@ -38,6 +44,7 @@ def serving(
       word: its ENDPOINT argument.
       model: how it serves, in a few words.
       datagrams: it serves datagrams and not connections.
+      has_room: its clients can be in a room together.
       cpu: the CPU that it will keep to.
 
     Yields:
@@ -49,11 +56,11 @@ def serving(
       OutputError: the file of -o could not.
     """
     from netlab import socketops
-    from netlab.records import Serving
 
     chosen = ctx.params
+    check_ready_fd(chosen["ready_fd"])
     raise_descriptor_limit()
-    reply = _reply(ctx, datagrams=datagrams)
+    reply = _room(ctx, has_room=has_room) if chosen["reply"] == "broadcast" else _reply(ctx, datagrams=datagrams)
     with ExitStack() as stack:
         emit: Emit = ctx.obj
         wants = ctx.obj.wants
@@ -70,15 +77,7 @@ def serving(
         _refuse_two_places(ctx, word, sockets)
         stop = stack.enter_context(stop_on_signals())
         _announce(ctx, sockets, emit)
-        emit(
-            Serving(
-                model=model,
-                reply=chosen["reply"],
-                exit_word=chosen["exit_word"] if isinstance(reply, socketops.EndsOnWord) else None,
-                reach=socketops.reach([bound.endpoint for bound in sockets]),
-                cpu=cpu,
-            )
-        )
+        _describe(ctx, sockets, emit, reply, model=model, cpu=cpu)
         notify_ready(sockets, chosen["ready_fd"])
         yield {
             "sockets": sockets,
@@ -99,7 +98,7 @@ def _reply(ctx: click.Context, *, datagrams: bool) -> Reply:
         return socketops.make_reply(
             chosen["reply"],
             ack_text=chosen["ack_text"],
-            eol=_EOLS[chosen["eol"]],
+            eol=_eol(ctx),
             exit_word=chosen["exit_word"],
             stop_on_exit=chosen["stop_on_exit"],
             encoding=chosen["encoding"],
@@ -107,6 +106,29 @@ def _reply(ctx: click.Context, *, datagrams: bool) -> Reply:
         )
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None
+
+
+def _room(ctx: click.Context, *, has_room: bool) -> Room:
+    from netlab import socketops
+
+    chosen = ctx.params
+    if not has_room:
+        where = "serve-threaded and serve-tcp --concurrent"
+        raise click.UsageError(f"--reply broadcast needs a server of many connections at once: {where}.", ctx)
+    try:
+        return socketops.Room(
+            exit_word=chosen["exit_word"],
+            stop_on_exit=chosen["stop_on_exit"],
+            ack_text=chosen["ack_text"],
+            eol=_eol(ctx),
+            encoding=chosen["encoding"],
+        )
+    except ValueError as exc:
+        raise click.UsageError(str(exc), ctx) from None
+
+
+def _eol(ctx: click.Context) -> str:
+    return _EOLS["crlf" if ctx.params["crlf"] else ctx.params["eol"]]
 
 
 def _open(ctx: click.Context, word: str | None, *, datagrams: bool) -> list[Bound]:
@@ -133,3 +155,21 @@ def _announce(ctx: click.Context, sockets: Sequence[Bound], emit: Emit) -> None:
 
     for bound in sockets:
         emit(Listening(endpoint=bound.endpoint, fileno=bound.sock.fileno(), backlog=bound.backlog))
+
+
+def _describe(
+    ctx: click.Context, sockets: Sequence[Bound], emit: Emit, reply: Reply | Room, *, model: str, cpu: int | None
+) -> None:
+    from netlab import socketops
+    from netlab.records import Serving
+
+    ends_on_word = isinstance(reply, socketops.EndsOnWord | socketops.Room)
+    emit(
+        Serving(
+            model=model,
+            reply=ctx.params["reply"],
+            exit_word=ctx.params["exit_word"] if ends_on_word else None,
+            reach=socketops.reach([bound.endpoint for bound in sockets]),
+            cpu=cpu,
+        )
+    )

@@ -29,7 +29,7 @@ def target_groups(ctx: click.Context, words: tuple[str, ...]) -> list[Group]:
     if words and placed:
         raise click.UsageError(f"{words[0]} and {placed[0]} both say where; give one of them.", ctx)
     if not words:
-        return [_group(ctx, _default_word(ctx), chosen["port"] or DEFAULT_PORT)]
+        return [_group(ctx, _default_word(ctx), DEFAULT_PORT if chosen["port"] is None else chosen["port"])]
     return [_group(ctx, word, chosen["port"]) for word in words]
 
 
@@ -60,7 +60,7 @@ def _default_word(ctx: click.Context) -> str:
     chosen = ctx.params
     if chosen["unix"] is not None:
         return str(chosen["unix"])
-    host = chosen["host"] or _loopback(ctx)
+    host = _loopback(ctx) if chosen["host"] is None else chosen["host"]
     return f"[{host}]" if ":" in host and not host.startswith("[") else str(host)
 
 
@@ -69,7 +69,7 @@ def _group(ctx: click.Context, word: str, ports: str | None) -> Group:
 
     kind = transport(ctx)
     try:
-        numbers = parse_ports(ports, transport=kind) if ports and not kind.is_unix else None
+        numbers = parse_ports(ports, transport=kind) if ports is not None and not kind.is_unix else None
         endpoint, found = split_targets(word, transport=kind, loopback=_loopback(ctx), ports=numbers)
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None

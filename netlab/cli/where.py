@@ -100,9 +100,10 @@ def _endpoint(ctx: click.Context, word: str | None, *, listening: bool, datagram
         elif chosen["unix"] is not None:
             found = Endpoint.parse(chosen["unix"], transport=kind)
         else:
-            found = Endpoint.of(
-                chosen["host"] or loopback, chosen["port"] or DEFAULT_PORT, transport=kind, listening=listening
-            )
+            # An empty word is a shell variable that was not set, and no wish for the default.
+            host = loopback if chosen["host"] is None else chosen["host"]
+            port = DEFAULT_PORT if chosen["port"] is None else chosen["port"]
+            found = Endpoint.of(host, port, transport=kind, listening=listening)
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None
     return check_type(ctx, found)

@@ -61,7 +61,7 @@ BIND: dict[str, Row] = {
     ),
     "inet EADDRNOTAVAIL": (
         "the address is not one of this host",
-        "a server can only listen on its own host's addresses",
+        "bind takes only addresses that this host has",
         "the address is mistyped, or another host's (NAT, cloud); the interface is down, or has no address yet; "
         "IPv6 is off",
         "addresses local",

@@ -50,7 +50,7 @@ STEPS: dict[str, tuple[str, str]] = {
     "low-allow": ("sysctl -w net.ipv4.ip_unprivileged_port_start={port}", "as root: open it to all users"),
     "high": ("netlab {high}", "a port that needs no privilege"),
     "free": ("netlab {free}", "any free port"),
-    "local": ("netlab {local}", "on loopback instead"),
+    "local": ("netlab {local}", "a server on loopback instead"),
     "socket-counts": ("ss -s", "how many sockets, how many in TIME-WAIT"),
     "file": ("ls -l {path}", "a socket's line starts with s"),
     "directory": ("ls -la {directory}", "what is in the directory, who may write"),

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from netlab.errors import NetlabError, StdoutClosed
-from netlab.records import Call, ErrorReport, Listening, Record, Sent, WarningReport
+from netlab.records import Call, ErrorReport, Listening, Received, Record, Sent, WarningReport
 from netlab.render.client_text import LINES as CLIENT_LINES
 from netlab.render.decode import StreamDecoder, check_encoding
 from netlab.render.failure import failure_lines
@@ -43,6 +43,8 @@ __all__ = [
 
 _LINES: Mapping[type[Record], Lines] = {**LINES, **CLIENT_LINES, **TIMELINE}
 """All tables of the modules that show records: add yours here."""
+_ASCII_AND_MORE = frozenset({"utf-8", "ascii", "iso8859-1", "gbk", "gb18030"})
+"""Charsets in which a line of ASCII is what it is."""
 _WHEN_QUIET = (Listening, ErrorReport, Call)
 
 
@@ -64,12 +66,13 @@ def want_color(option: str, env: Mapping[str, str], isatty: bool) -> bool:
 
 
 def _lines_of(kind: type[Record]) -> Lines:
-    """Return what shows such records; what only probe has is imported when one comes."""
+    """Return what shows such records; what shows reports is imported when one comes."""
     if kind in _LINES:
         return _LINES[kind]
+    from netlab.render.load_text import LINES as LOAD_LINES
     from netlab.render.probe_text import PROBE_LINES
 
-    return PROBE_LINES[kind]
+    return LOAD_LINES.get(kind) or PROBE_LINES[kind]
 
 
 def _advice_of(kind: type[Record]) -> Lines:
@@ -101,6 +104,7 @@ class Renderer:
         self._quiet = quiet
         self._charset = charset
         self._printable = printable_for(charset)
+        self._takes_plain_lines = not json and charset in _ASCII_AND_MORE
         self._lock = threading.Lock()
         self._bar: Progress | None = None
         if json:
@@ -125,13 +129,20 @@ class Renderer:
         with self._lock:
             if self._bar is not None:
                 self._bar.hide()
+            if self._takes_plain_lines and type(record) is Received:
+                line = self._view.plain_line(record)
+                if line is not None:
+                    self._records.write_soon(line)
+                    return
             if self._json:
                 for part in record.parts():
                     self._stdout.write(self._json_line(part))
             elif isinstance(record, WarningReport | Call):
                 self._write(self._stderr, _LINES[type(record)](self._stderr_view, record))
             else:
-                self._write(self._records, _lines_of(type(record))(self._view, record))
+                # A report is what was asked for, also where other records stand beside a reply.
+                writer = self._records if type(record) in _LINES else self._stdout
+                self._write(writer, _lines_of(type(record))(self._view, record))
             if type(record) not in _LINES:
                 self._write(self._stderr, _advice_of(type(record))(self._stderr_view, record))
 

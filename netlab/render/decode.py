@@ -105,8 +105,13 @@ class StreamDecoder:
             return shown
         return f"{cut(shown, limit)}...({size or f'{len(data):,} B'})"
 
+    @property
+    def pending(self) -> bytes:
+        """The start of a character that is not whole yet."""
+        return self._decoder.getstate()[0]
+
     def _feed(self, data: bytes, final: bool) -> str:
-        pending = self._decoder.getstate()[0]
+        pending = self.pending
         try:
             text = self._decoder.decode(data, final)
         except UnicodeError:

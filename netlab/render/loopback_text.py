@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netlab.endpoint import Transport
+from netlab.endpoint import Endpoint, Transport
 from netlab.render.layout import INDENT, headline, labelled, steps
 from netlab.render.safe import defuse, escape
 from netlab.render.socket_text import (
@@ -54,18 +54,21 @@ def loopback_lines(view: View, record: Loopback) -> list[str]:
     lines += setting_lines(record.settings)
     lines += option_lines(record.options, everything=record.all_options)
     lines += tcp_info_lines(record.tcp_info, everything=record.all_fields)
-    return lines + steps("next", _next_steps(transport))
+    return lines + steps("next", _next_steps(client.target))
 
 
-def _next_steps(transport: Transport) -> list[tuple[str, str]]:
-    if transport not in _DEMO:
+def _next_steps(target: Endpoint) -> list[tuple[str, str]]:
+    six = " -6" if target.is_ipv6 else ""
+    if target.transport not in _DEMO:
         return [
-            ("netlab probe --loopback --diagram", "see the calls"),
-            ("netlab serve-tcp, then netlab chat", "in two terminals"),
+            (f"netlab probe --loopback{six} --diagram", "see the calls"),
+            (f"netlab serve-tcp{six}, then netlab chat{six}", "in two terminals"),
         ]
-    options, server, place = _DEMO[transport]
+    options, server, place = _DEMO[target.transport]
+    if six:
+        place = f"'{place.replace('127.0.0.1', '[::1]')}'"
     return [
-        (f"netlab probe --loopback{options} --diagram", "see the calls"),
+        (f"netlab probe --loopback{options}{six} --diagram", "see the calls"),
         (f"netlab {server} {place}", "in one terminal"),
         (f"netlab chat {place}", "in another"),
     ]

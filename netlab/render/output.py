@@ -11,6 +11,7 @@ pipe(7) takes whole or not at all.
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
 import select
@@ -26,6 +27,10 @@ __all__ = ["Writer", "open_output"]
 
 _PIECE = getattr(select, "PIPE_BUF", 512)
 """POSIX promises 512 at least."""
+_SOON = 0.02
+"""Seconds that a line may wait for others; too short for whoever looks at a log."""
+_MANY = 512
+"""Lines that are written at once at the latest; arbitrary."""
 _RETRY = 0.005
 """Seconds until the next try where poll finds room, but not enough of it; picked by taste."""
 
@@ -62,6 +67,14 @@ class Writer:
         self._target = fd
         self._polls = False  # whether a write could block for longer than drop_after
         self._owned = {fd} if closefd else set()  # what close() has to close
+        # Only a log may be late: what a user redirects or saves is to be there when it is said to be.
+        self._may_wait = drop_after is not None and _is_regular(fd)
+        self._soon: collections.deque[bytes] = collections.deque()
+        self._failed: NetlabError | None = None
+        self._helper: threading.Thread | None = None
+        self._is_due = threading.Event()
+        self._is_helping = False
+        self._is_closed = threading.Event()
         if drop_after is not None and _can_stall(fd):
             own = _reopen_nonblocking(fd)
             self._polls = own is None
@@ -83,6 +96,8 @@ class Writer:
           OutputError: any other failure: full disk, hung-up terminal.
         """
         with self._lock:
+            if self._soon or self._failed is not None:
+                self._write_what_waits()
             if self._unsaid or self._rest:
                 self._catch_up()
             # What is owed stands first, and its wait is over.
@@ -96,10 +111,43 @@ class Writer:
                 self.dropped += lines
                 self._unsaid += lines
 
+    def write_soon(self, line: bytes) -> None:
+        """Write a line as `write` does; a log in a regular file may be behind by `_SOON` seconds.
+
+        So a busy server makes a system call for many lines.  Whatever `write` writes comes after it.
+
+        Raises:
+          StdoutClosed, OutputError: as `write`, for this line or for one before it.
+        """
+        if not self._may_wait:
+            self.write(line)
+            return
+        # Without the lock: a deque's append and popleft are whole, and the helper says that it sleeps before it looks.
+        self._soon.append(line)
+        if self._is_helping and len(self._soon) < _MANY:
+            return
+        with self._lock:
+            if len(self._soon) >= _MANY or self._failed is not None:
+                self._write_what_waits()
+            self._is_helping = True
+            if self._helper is None:
+                self._helper = threading.Thread(target=self._help, name="log", daemon=True)
+                self._helper.start()
+            else:
+                self._is_due.set()
+
     def close(self) -> None:
         """Write what is still owed, if there is room for it now; close what this object opened."""
         with self._lock:
+            helper, self._helper = self._helper, None
+            self._is_closed.set()
+            self._is_due.set()
+        if helper is not None:
+            helper.join()
+        with self._lock:
             try:
+                if self._soon or self._failed is not None:
+                    self._write_what_waits()
                 if self._unsaid or self._rest:
                     self._catch_up()
             finally:
@@ -108,6 +156,27 @@ class Writer:
                 self._target = self.fd
                 while self._owned:
                     os.close(self._owned.pop())
+
+    def _help(self) -> None:
+        """Write what waits, a little later than it came; the thread that does this ends with `close`."""
+        while not self._is_closed.wait(_SOON):
+            self._is_due.clear()
+            with self._lock:
+                self._is_helping = False
+                try:
+                    if self._soon:
+                        self._write_what_waits()
+                except NetlabError as exc:  # told to whoever writes next
+                    self._failed = exc
+                    return
+            self._is_due.wait()
+
+    def _write_what_waits(self) -> None:
+        lines = b"".join(self._soon.popleft() for _ in range(len(self._soon)))
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+        self._push(lines, None)
 
     def _catch_up(self) -> None:
         """Write the rest of a line and the note on what is missing, as far as there is room now."""
@@ -173,6 +242,13 @@ def _can_stall(fd: int) -> bool:
     try:
         return not stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:  # closed: the first write says so
+        return False
+
+
+def _is_regular(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
         return False
 
 

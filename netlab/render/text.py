@@ -7,6 +7,8 @@ peer sent stands at its end, escaped, so that nothing that it sends looks like a
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +30,7 @@ from netlab.records import (
 )
 from netlab.render.decode import StreamDecoder
 from netlab.render.hexdump import hexdump
-from netlab.render.safe import defuse, escape
+from netlab.render.safe import PREVIEW, defuse, escape
 from netlab.values import format_bytes, format_count, format_elapsed
 
 __all__ = ["LINES", "Lines", "View", "shown_endpoint"]
@@ -43,6 +45,8 @@ _REASONS = {
 """Close reasons that do not say it all by their own word, as exit, stopped, fault and error do."""
 
 _IN, _OUT = "<", ">"
+# What `netlab.render.safe` leaves as it is, less what is not ASCII.
+_PLAIN = re.compile(rb"[ -\[\]-~]{0,%d}" % PREVIEW)
 _DIRECTION_COLORS = {_IN: "green", _OUT: "cyan"}
 
 
@@ -72,6 +76,27 @@ class View:
     encoding: str = "utf-8"
     diagram: bool = False
     _directions: dict[tuple[int | None, str], _Direction] = field(default_factory=dict)
+    _plain_fronts: dict[int | None, bytes] = field(default_factory=dict)
+
+    def plain_line(self, record: Received) -> bytes | None:
+        """Return the line of a chunk whose preview is printable ASCII; None where `LINES` has to make it.
+
+        Most chunks are that, and so cost a tenth.  A connection is known here while all its characters are whole.
+        """
+        data, size = record.data, len(record.data)
+        front = self._plain_fronts.get(record.conn)
+        plain = _PLAIN.match(data)
+        if front is None or record.size is not None or plain is None:
+            return None
+        end = plain.end()
+        if 0 < end == size:
+            return front + data + b"\n"
+        if end == size - 1 <= PREVIEW - 2 and data.endswith(b"\n"):
+            return b"%b%b\\n\n" % (front, data[:end])
+        # An escape takes two columns at least, so that none fits after all columns but one.
+        if end >= PREVIEW - 1 and data.isascii():
+            return front + data[:end] + _tail(size)
+        return None
 
     def paint(self, text: str, color: str) -> str:
         """Colour netlab's own words; what a peer sent never needs it."""
@@ -92,11 +117,16 @@ class View:
             direction.offset += len(data)
             return [f"{front} {size or format_bytes(len(data))}", *lines]
         shown = direction.decoder.preview(data, whole, size=size)
+        if arrow == _IN and not whole and self.encoding == "utf-8":
+            self._plain_fronts.pop(record.conn, None)
+            if not direction.decoder.pending:
+                self._plain_fronts[record.conn] = f"{front} ".encode()
         return [f"{front} {shown or f'({format_bytes(len(data))}, part of a character)'}"]
 
     def forget(self, front: str, conn: int | None) -> list[str]:
         """Show what is left of a character that never became whole; drop all that is known of a connection."""
         left = []
+        self._plain_fronts.pop(conn, None)
         for arrow in (_IN, _OUT):
             direction = self._directions.pop((conn, arrow), None)
             rest = direction.decoder.decode(b"", final=True) if direction else ""
@@ -119,6 +149,11 @@ Lines = Callable[[View, Any], list[str]]
 def shown_endpoint(endpoint: Endpoint | None, unnamed: str = "unnamed") -> str:
     """Return an endpoint as it stands inside a line: without ``udp://``, and safe, as a peer picks its unix path."""
     return unnamed if endpoint is None else defuse(str(endpoint).removeprefix("udp://"))
+
+
+@functools.lru_cache(maxsize=256)
+def _tail(size: int) -> bytes:
+    return f"...({format_bytes(size)})\n".encode()
 
 
 def _is_datagram(record: Received | Sent) -> bool:

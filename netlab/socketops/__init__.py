@@ -46,11 +46,13 @@ from netlab.socketops.accepting import accept_one
 from netlab.socketops.attempts import Method
 from netlab.socketops.bulk import stream, to_crlf
 from netlab.socketops.clients import CLIENT_RECORDS
+from netlab.socketops.concurrent import serve_concurrently
 from netlab.socketops.connecting import connect
 from netlab.socketops.connection import Connection
 from netlab.socketops.datagram import serve_datagrams
 from netlab.socketops.exchange import converse, exchange
 from netlab.socketops.iterative import serve_iteratively
+from netlab.socketops.load import Load, Plan
 from netlab.socketops.loopback import probe_loopback
 from netlab.socketops.opening import Bound, adopt, bind, listen, reach
 from netlab.socketops.payloads import Payload, parse_payload
@@ -60,6 +62,7 @@ from netlab.socketops.relay import LINGER, Relay
 from netlab.socketops.repeating import Repeating
 from netlab.socketops.replies import EndsOnWord, Reply, make_reply
 from netlab.socketops.resolve import Family, resolve
+from netlab.socketops.room import Room
 from netlab.socketops.sockopts import Setting, parse_setting
 from netlab.socketops.stop import Stop, Watcher
 from netlab.socketops.survey import survey
@@ -79,12 +82,15 @@ __all__ = [
     "Expect",
     "Family",
     "Group",
+    "Load",
     "Method",
     "OptionSet",
     "Payload",
+    "Plan",
     "Relay",
     "Repeating",
     "Reply",
+    "Room",
     "Setting",
     "Stop",
     "Trace",
@@ -106,6 +112,7 @@ __all__ = [
     "probe_loopback",
     "reach",
     "resolve",
+    "serve_concurrently",
     "serve_datagrams",
     "serve_iteratively",
     "serve_threaded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -17,7 +18,7 @@ from netlab.socketops.entrance import shut_down
 from netlab.socketops.opening import Bound
 from netlab.socketops.stop import Stop
 
-__all__ = ["CLIENT_RECORDS", "GRACE", "UNFINISHED", "Client", "Clients", "Ending"]
+__all__ = ["CLIENT_RECORDS", "EOF", "GRACE", "UNFINISHED", "Client", "Clients", "Ending", "failed_call"]
 
 CLIENT_RECORDS: frozenset[type[Record]] = frozenset({Connected, Waiting, Received, Sent, Closed})
 """What a server can tell of its clients; each is only made where it is wanted."""
@@ -28,6 +29,7 @@ GRACE = 1.0
 _UCRED = struct.Struct("iII")
 """struct ucred of unix(7): pid, uid, gid."""
 
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 _ORDERLY = frozenset({"eof", "reset"})
 """Close reasons after which nothing can be left to read."""
 _DRAINED = 64 if hasattr(socket, "MSG_DONTWAIT") else 0
@@ -44,6 +46,7 @@ class Ending(NamedTuple):
     stops_server: bool = False
 
 
+EOF = Ending("eof")
 UNFINISHED = Ending("error")
 """How a conversation ends that nobody has ended: by an exception that is no error of its socket."""
 
@@ -224,6 +227,16 @@ class Clients:
             # A fresh socket has room for a line, so this does not block.
             client.bytes_out = client.sock.send(why.encode("ascii"))
         self.dismiss(client, Ending("full"))
+
+
+def failed_call(exc: OSError, operation: str) -> Ending:
+    """Turn an error of recv or send into the end of the conversation that it is."""
+    if isinstance(exc, BlockingIOError):  # SO_RCVTIMEO or SO_SNDTIMEO ran out: our own limit, no word of the peer
+        return Ending("timeout", operation=operation)
+    if exc.errno in _RESETS:
+        return Ending("reset", exc.errno, operation)
+    reason = "timeout" if exc.errno == errno.ETIMEDOUT else "error"
+    return Ending(reason, exc.errno, operation)
 
 
 def _drain(sock: socket.socket) -> None:

@@ -6,7 +6,6 @@ own, with nothing in it but the calls; any other reply runs in the loop that car
 
 from __future__ import annotations
 
-import errno
 import itertools
 import mmap
 import socket
@@ -15,11 +14,13 @@ from collections.abc import Callable, Container, Iterable, Iterator
 
 from netlab.endpoint import Transport
 from netlab.records import Emit, Received, Record, Sent
-from netlab.socketops.clients import UNFINISHED, Client, Clients, Ending
+from netlab.socketops.clients import EOF, UNFINISHED, Client, Clients, Ending, failed_call
+from netlab.socketops.mailbox import Mailbox
 from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
+from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
 
-__all__ = ["Conversation"]
+__all__ = ["CREDENTIALS", "LARGE", "TRUE_SIZE", "Conversation"]
 
 SMALL = 2048
 """Bytes of a client's first buffer: more than a segment on Ethernet, and half a page for an idle client."""
@@ -29,10 +30,10 @@ address space, of which only what is ever filled becomes memory."""
 _UNTOUCHED = 64 * 1024 * 1024
 """Bytes of address space to discard into: the kernel drops them in its queue, and no page is ever touched."""
 
+TRUE_SIZE = socket.MSG_TRUNC if sys.platform == "linux" else 0
+"""Elsewhere that flag means nothing to recv."""
 _TCP, _SEQPACKET = Transport.TCP, Transport.UNIX_SEQPACKET
-_EOF = Ending("eof")
-_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
-_CREDENTIALS = 64
+CREDENTIALS = 64
 """Room for the control message that comes with every record, if only to tell an empty one from the end."""
 
 
@@ -40,14 +41,15 @@ class Conversation:
     """How the conversations of one server run; `run` may be called from many threads.
 
     Args:
-      reply: what clients get.
+      reply: what clients get, or the room that they are in.
       stop: what ends the server: an end of the stream may then be ours, not the client's.
-      emit: takes Received and Sent.
+      emit: takes Received and Sent, and warnings.
       watch: which of the two are wanted.
     """
 
-    def __init__(self, reply: Reply, stop: Stop, emit: Emit, watch: Container[type[Record]]) -> None:
+    def __init__(self, reply: Reply | Room, stop: Stop, emit: Emit, watch: Container[type[Record]]) -> None:
         self._reply = reply
+        self._emit = emit
         self._stop = stop
         self._received = emit if Received in watch else None
         self._sent = emit if Sent in watch else None
@@ -68,6 +70,8 @@ class Conversation:
         return ending
 
     def _choose(self, client: Client) -> Callable[[Client], Ending]:
+        if isinstance(self._reply, Room):
+            return self._share_room
         if type(client.sock) is socket.socket:  # a traced one is a subclass, whose calls are all to be seen
             if self._only_echoes and client.transport is not _SEQPACKET:
                 return _echo
@@ -77,28 +81,52 @@ class Conversation:
 
     def _answer(self, client: Client) -> Ending:
         """Give any reply to what comes."""
+        assert not isinstance(self._reply, Room)
         opening = itertools.takewhile(lambda _: not self._stop.is_set(), self._reply.opening())
         ending = self._carry_out(client, opening)
         if ending is not None:
             return ending
-        received, answer = self._received, self._reply.answer
-        for chunk, size in _records(client) if client.transport is _SEQPACKET else _chunks(client):
-            client.bytes_in += len(chunk)
-            if received is not None:
-                received(Received(peer=client.peer, conn=client.conn, data=bytes(chunk), size=size))
-            ending = self._carry_out(client, answer(chunk))
+        answer, carry_out = self._reply.answer, self._carry_out
+        for chunk in self._heard(client):
+            ending = carry_out(client, answer(chunk))
             if ending is not None:
                 return ending
         return client.ending
 
+    def _share_room(self, client: Client) -> Ending:
+        """Pass on to the others what comes; what they say reaches the client through its mailbox."""
+        assert isinstance(self._reply, Room)
+        mailbox = Mailbox(client, self._reply, emit=self._emit, sent=self._sent)
+        member = self._reply.enter(client.conn, mailbox, whole=client.transport is _SEQPACKET)
+        ending: Ending | None = None
+        try:
+            for chunk in self._heard(client):
+                for close in member.answer(chunk):
+                    ending = Ending(close.reason, stops_server=close.stops_server)
+                if ending is not None or mailbox.ending is not None:
+                    break
+        finally:
+            member.leave()
+            mailbox.close()
+        return ending or mailbox.ending or client.ending
+
+    def _heard(self, client: Client) -> Iterator[memoryview]:
+        """Yield what comes, counted and shown, until the end, which is then ``client.ending``."""
+        received = self._received
+        for chunk, size in _records(client) if client.transport is _SEQPACKET else _chunks(client):
+            client.bytes_in += len(chunk)
+            if received is not None:
+                received(Received(peer=client.peer, conn=client.conn, data=bytes(chunk), size=size))
+            yield chunk
+
     def _carry_out(self, client: Client, actions: Iterable[Action]) -> Ending | None:
         """Do what a reply says; return how that ended the conversation, if it did."""
         for action in actions:
-            if isinstance(action, bytes | memoryview):
+            if isinstance(action, (bytes, memoryview)):  # a union would be made anew each time
                 try:
                     calls = _send_all(client, action)
                 except OSError as exc:
-                    return _failed(exc, "send")
+                    return failed_call(exc, "send")
                 if self._sent is not None:
                     self._sent(Sent(peer=client.peer, conn=client.conn, data=bytes(action), calls=calls))
             elif isinstance(action, Close):
@@ -114,9 +142,9 @@ class Conversation:
                 try:
                     got = recv_into(sink, _UNTOUCHED, socket.MSG_TRUNC)
                 except OSError as exc:
-                    return _failed(exc, "receive")
+                    return failed_call(exc, "receive")
                 if not got:
-                    return _EOF
+                    return EOF
                 came += got
         finally:
             client.bytes_in = came
@@ -131,9 +159,9 @@ def _echo(client: Client) -> Ending:
             try:
                 got = recv_into(view)
             except OSError as exc:
-                return _failed(exc, "receive")
+                return failed_call(exc, "receive")
             if not got:
-                return _EOF
+                return EOF
             came += got
             try:
                 sent = send(view[:got])
@@ -143,7 +171,7 @@ def _echo(client: Client) -> Ending:
                     went += more
                     sent += more
             except OSError as exc:
-                return _failed(exc, "send")
+                return failed_call(exc, "send")
             if got == size == SMALL:
                 view, size = memoryview(mmap.mmap(-1, LARGE)), LARGE
     finally:
@@ -158,10 +186,10 @@ def _chunks(client: Client) -> Iterator[tuple[memoryview, None]]:
         try:
             got = recv_into(view)
         except OSError as exc:
-            client.ending = _failed(exc, "receive")
+            client.ending = failed_call(exc, "receive")
             return
         if not got:
-            client.ending = _EOF
+            client.ending = EOF
             return
         yield view[:got], None
         if got == SMALL == len(view):
@@ -181,12 +209,12 @@ def _records(client: Client) -> Iterator[tuple[memoryview, int | None]]:
     view = memoryview(mmap.mmap(-1, LARGE))  # a record has to be taken whole, or is cut
     while True:
         try:
-            size, credentials, _, _ = sock.recvmsg_into([view], _CREDENTIALS, getattr(socket, "MSG_TRUNC", 0))
+            size, credentials, _, _ = sock.recvmsg_into([view], CREDENTIALS, TRUE_SIZE)
         except OSError as exc:
-            client.ending = _failed(exc, "receive")
+            client.ending = failed_call(exc, "receive")
             return
         if not size and not (has_credentials and credentials):
-            client.ending = _EOF
+            client.ending = EOF
             return
         yield view[:size], size if size > LARGE else None
 
@@ -197,21 +225,15 @@ def _send_all(client: Client, data: bytes | memoryview) -> int:
     Raises:
       OSError: that of the call that failed; what went out before it is counted.
     """
-    calls = 0
-    rest = memoryview(data)
-    while rest or not calls:  # an empty record is sent, too
-        sent = client.sock.send(rest)
-        client.bytes_out += sent
-        calls += 1
-        rest = rest[sent:]
+    send = client.sock.send
+    sent = send(data)  # an empty record is sent, too
+    client.bytes_out += sent
+    calls = 1
+    if sent < len(data):
+        rest = memoryview(data)[sent:]
+        while rest:
+            sent = send(rest)
+            client.bytes_out += sent
+            calls += 1
+            rest = rest[sent:]
     return calls
-
-
-def _failed(exc: OSError, operation: str) -> Ending:
-    """Turn an error of recv or send into the end of the conversation that it is."""
-    if isinstance(exc, BlockingIOError):  # SO_RCVTIMEO or SO_SNDTIMEO ran out: our own limit, no word of the peer
-        return Ending("timeout", operation=operation)
-    if exc.errno in _RESETS:
-        return Ending("reset", exc.errno, operation)
-    reason = "timeout" if exc.errno == errno.ETIMEDOUT else "error"
-    return Ending(reason, exc.errno, operation)

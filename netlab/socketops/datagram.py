@@ -10,6 +10,7 @@ import errno
 import os
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable, Container, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from netlab.socketops.errqueue import read_error
 from netlab.socketops.hopmark import mark_replies
 from netlab.socketops.opening import Bound
 from netlab.socketops.queues import dropped
-from netlab.socketops.replies import Close, Discard, Echo, Reply, Silence
+from netlab.socketops.replies import Action, Close, Discard, Echo, Reply, Silence
 from netlab.socketops.stop import Stop, Watcher
 
 __all__ = ["serve_datagrams"]
@@ -39,6 +40,9 @@ _BATCH = 256
 
 _NEWS = 10.0
 """Seconds without a failed reply after which the next one is worth another warning."""
+
+_ON_LINUX = sys.platform == "linux"
+"""Elsewhere MSG_TRUNC does not give a datagram's true size, and shutdown wakes nobody."""
 
 _WHY_CUT = "whoever forges an address could else make a flood of little"
 
@@ -88,7 +92,7 @@ class _Port:
         self.where = bound.endpoint
         self.transport = bound.endpoint.transport
         at_once = getattr(socket, "MSG_DONTWAIT", 0)
-        self.receive_flags = getattr(socket, "MSG_TRUNC", 0) | (0 if blocks else at_once)
+        self.receive_flags = (socket.MSG_TRUNC if _ON_LINUX else 0) | (0 if blocks else at_once)
         # A unix peer that does not read would hold up everybody else: its queue is what send waits for (unix(7)).
         self.send_flags = at_once if self.transport.is_unix else 0
         self.drops = dropped(bound.sock) or 0
@@ -107,8 +111,8 @@ class _Server:
         *,
         once: bool,
     ) -> None:
-        # One socket of our own may block in recvfrom, for a stop can shut it down; others are waited for.
-        self._blocks = len(sockets) == 1 and not sockets[0].adopted
+        # One socket of our own may block in recvfrom, for a stop can shut it down, on Linux; others are waited for.
+        self._blocks = len(sockets) == 1 and not sockets[0].adopted and _ON_LINUX
         self._ports = [_Port(bound, blocks=self._blocks) for bound in sockets]
         for bound in sockets:
             if not bound.adopted:
@@ -179,7 +183,7 @@ class _Server:
         if self._unwatched and type(port.sock) is socket.socket and port.transport is Transport.UDP:
             if type(self._reply) is Echo:
                 return self._echo
-            if type(self._reply) is Discard:
+            if type(self._reply) is Discard and _ON_LINUX:
                 return self._discard
         return self._answer
 
@@ -245,47 +249,49 @@ class _Server:
     def _take(self, port: _Port, size: int, address: Any) -> None:
         """Show one datagram, and do what the reply says about it."""
         chunk = self._view[:size]
-        unnamed = not address
-        peer = from_sockaddr(port.transport, address) if not unnamed else None
+        peer = from_sockaddr(port.transport, address)
         self._count(1, 0, len(chunk), 0)
-        why = self._why_not(port, peer)
-        actions = () if why else tuple(self._reply.answer(chunk))
-        why = next((action.why for action in actions if isinstance(action, Silence)), why)
+        actions = tuple(self._reply.answer(chunk))
+        why = self._why_silent(port, peer, actions)
         if self._received is not None:
             whole = size if size > len(chunk) else None
             self._received(Received(peer=peer, data=bytes(chunk), size=whole, unanswered=why))
+        answered = why is None
         for action in actions:
             if isinstance(action, Close):  # there is no conversation to end, only the server
                 self._stop.set("exit word")
-            elif not isinstance(action, Silence):
+            elif isinstance(action, bytes | memoryview) and why is None:
                 limit = max(len(chunk), SMALLEST_LIMIT)
                 if len(action) > limit:
                     self._warn(f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
-                why = why or self._reply_with(port, action[:limit], address, peer)
-        if self._once and why is None:
+                answered = self._send(port, action[:limit], address, peer) and answered
+        if self._once and answered:
             self._stop.set("--once")
 
-    def _why_not(self, port: _Port, peer: Endpoint | None) -> str | None:
-        """Say why this peer gets no reply, if so."""
-        if type(self._reply) is Discard:
-            return None
-        if peer is None:
-            return "its sender has no name to reply to"
-        if not port.transport.is_unix and peer.port in self._own_numbers:
-            return f"it comes from port {peer.port} as our own replies do"
+    def _why_silent(self, port: _Port, peer: Endpoint | None, actions: Sequence[Action]) -> str | None:
+        """Say why a datagram gets no reply where one is due, if so."""
+        for action in actions:
+            if isinstance(action, Silence):
+                return action.why
+            if isinstance(action, Close):
+                continue
+            if peer is None:
+                return "its sender has no name to reply to"
+            if not port.transport.is_unix and peer.port in self._own_numbers:
+                return f"it comes from port {peer.port} as our own replies do"
         return None
 
-    def _reply_with(self, port: _Port, data: bytes | memoryview, address: Any, peer: Endpoint | None) -> str | None:
-        """Send one datagram; return why it could not be sent, if so."""
+    def _send(self, port: _Port, data: bytes | memoryview, address: Any, peer: Endpoint | None) -> bool:
+        """Send one datagram; return whether that was possible."""
         try:
             port.sock.sendto(data, port.send_flags, address)
         except OSError as exc:
             if not self._send_again(exc, port, data, address):
-                return "it could not be sent"
+                return False
         self._count(0, 1, 0, len(data))
         if self._sent is not None:
             self._sent(Sent(peer=peer, data=bytes(data)))
-        return None
+        return True
 
     def _send_again(self, exc: OSError, port: _Port, data: bytes | memoryview, address: Any) -> bool:
         """Send what failed because of another datagram's error; return whether it went out.

@@ -7,6 +7,7 @@ must not be shut down, a selector waits for them and for the stop, and accept do
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -15,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from netlab.errors import LocalError, errno_name
@@ -23,7 +24,7 @@ from netlab.records import Emit, WarningReport
 from netlab.socketops.opening import Bound
 from netlab.socketops.stop import Stop
 
-__all__ = ["PAUSE", "Entrance", "Shortage", "shut_down"]
+__all__ = ["PAUSE", "SEND_TIMEOUT", "Entrance", "Lost", "Shortage", "non_blocking", "shut_down"]
 
 SEND_TIMEOUT = 10.0
 """Seconds that one send may block: a client that does not read by then is gone for good."""
@@ -68,13 +69,57 @@ class Shortage:
 
     def pause(self, what: str) -> None:
         """Warn if this is news, then wait `PAUSE`, or until the stop is set."""
+        self.tell(what)
+        self._stop.wait(PAUSE)
+
+    def tell(self, what: str) -> None:
+        """Warn if this is news."""
         with self._lock:
             now = time.monotonic()
             is_news = now - self._last >= EPISODE
             self._last = now
         if is_news:
             self._emit(WarningReport(message=f"{what}; new clients wait until that is over"))
-        self._stop.wait(PAUSE)
+
+
+class Lost:
+    """What accept says instead of a client, and how many clients it has lost in a row."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def none(self) -> None:
+        """Note that a client came in well."""
+        self._in_a_row = 0
+
+    def judge(self, exc: OSError, bound: Bound) -> str | None:
+        """Return what has run out, for `Shortage`; None where the next client may be well.
+
+        Raises:
+          LocalError: the listener is no listener any more.
+        """
+        code = exc.errno or 0
+        if isinstance(exc, BlockingIOError):  # the listener's own limit, or another took it
+            return None
+        if code in _THAT_CLIENT and self._in_a_row < _LOST_IN_A_ROW:
+            self._in_a_row += 1
+            return None
+        if code not in _CAPACITY | _THAT_CLIENT:
+            raise LocalError.from_os(exc, "accept", bound.endpoint) from None
+        return f"accept {bound.endpoint}: {os.strerror(code).lower()} ({errno_name(code)})"
+
+
+@contextlib.contextmanager
+def non_blocking(listeners: Sequence[Bound]) -> Iterator[None]:
+    """Let accept on these not block; afterwards they are as they were, for the mode belongs to a parent, too."""
+    blocking = [os.get_blocking(bound.sock.fileno()) for bound in listeners]
+    for bound in listeners:
+        bound.sock.setblocking(False)
+    try:
+        yield
+    finally:
+        for bound, before in zip(listeners, blocking, strict=True):
+            bound.sock.setblocking(before)
 
 
 class Entrance:
@@ -100,10 +145,10 @@ class Entrance:
             (socket.SO_RCVTIMEO, _timeval(idle_timeout)),
             (socket.SO_SNDTIMEO, _timeval(SEND_TIMEOUT)),
         )
-        self._lost = 0
+        self._lost = Lost()
         self._ready: list[Bound] = []
         self._selector: selectors.BaseSelector | None = None
-        self._blocking: dict[int, bool] = {}
+        self._on_exit = contextlib.ExitStack()
         # Sockets accepted from a TCP listener have its options from the start.  A unix listener hands down nothing,
         # and a parent's listener is not ours to set.
         self._inherits = {bound.sock: not (bound.endpoint.transport.is_unix or bound.adopted) for bound in listeners}
@@ -114,20 +159,17 @@ class Entrance:
     def __enter__(self) -> Entrance:
         if len(self._listeners) == 1 and not self._listeners[0].adopted and sys.platform == "linux":
             return self
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._stop, selectors.EVENT_READ)
-        for bound in self._listeners:
-            self._selector.register(bound.sock, selectors.EVENT_READ, bound)
-            self._blocking[bound.sock.fileno()] = os.get_blocking(bound.sock.fileno())
-            bound.sock.setblocking(False)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(non_blocking(self._listeners))
+            self._selector = stack.enter_context(selectors.DefaultSelector())
+            self._selector.register(self._stop, selectors.EVENT_READ)
+            for bound in self._listeners:
+                self._selector.register(bound.sock, selectors.EVENT_READ, bound)
+            self._on_exit = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        if self._selector is None:
-            return
-        self._selector.close()
-        for bound in self._listeners:  # the mode belongs to the parent, too
-            bound.sock.setblocking(self._blocking[bound.sock.fileno()])
+        self._on_exit.close()
 
     def accept(self) -> tuple[socket.socket, object, Bound] | None:
         """Wait for the next client.
@@ -147,7 +189,7 @@ class Entrance:
             except OSError as exc:
                 self._survive(exc, bound)
                 continue
-            self._lost = 0
+            self._lost.none()
             if self._selector is not None:  # elsewhere than on Linux it would be as non-blocking as its listener
                 sock.setblocking(True)
             if not self._inherits[bound.sock]:
@@ -169,15 +211,11 @@ class Entrance:
 
     def _survive(self, exc: OSError, bound: Bound) -> None:
         """Live through an error of accept, or raise it."""
-        code = exc.errno or 0
-        if self._stop.is_set() or isinstance(exc, BlockingIOError):  # the listener's own limit, or another took it
+        if self._stop.is_set():
             return
-        if code in _THAT_CLIENT and self._lost < _LOST_IN_A_ROW:
-            self._lost += 1
-            return
-        if code not in _CAPACITY | _THAT_CLIENT:
-            raise LocalError.from_os(exc, "accept", bound.endpoint) from None
-        self._shortage.pause(f"accept {bound.endpoint}: {os.strerror(code).lower()} ({errno_name(code)})")
+        shortage = self._lost.judge(exc, bound)
+        if shortage is not None:
+            self._shortage.pause(shortage)
 
     def _welcome(self, sock: socket.socket) -> None:
         if sock.family in (socket.AF_INET, socket.AF_INET6):

@@ -9,6 +9,7 @@ The protocols are those of RFC 862 (echo), RFC 863 (discard) and RFC 864 (genera
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "Reply",
     "ReplyName",
     "Silence",
+    "encode",
     "make_reply",
 ]
 
@@ -108,13 +110,19 @@ class Ack:
     def __init__(self, text: str = ACK_TEXT, *, eol: str = "\n", encoding: str = "utf-8") -> None:
         self._text = text + eol
         self._encoding = encoding
-        _encode(self._text, encoding)
+        # Clients mostly send the same few sizes.
+        self.acknowledge = functools.lru_cache(maxsize=256)(self._acknowledge)
+        encode(self._text, encoding)
 
     def opening(self) -> Iterable[Action]:
         return ()
 
     def answer(self, chunk: memoryview) -> Iterable[Action]:
-        return (self._text.replace("{n}", str(len(chunk))).encode(self._encoding),)
+        return (self.acknowledge(len(chunk)),)
+
+    def _acknowledge(self, size: int) -> bytes:
+        """Say that so many bytes came."""
+        return self._text.replace("{n}", str(size)).encode(self._encoding)
 
 
 class Generate:
@@ -144,8 +152,8 @@ class EndsOnWord:
 
     def __init__(self, reply: Reply, word: str, *, encoding: str = "utf-8", stops_server: bool = False) -> None:
         self._reply = reply
-        self._word = _encode(word, encoding)
-        self._blanks = _encode(" \t\r\n", encoding)
+        self._word = encode(word, encoding)
+        self._blanks = encode(" \t\r\n", encoding)
         self._size = len(self._word)
         self._close = Close("exit", stops_server)
 
@@ -155,6 +163,8 @@ class EndsOnWord:
     def answer(self, chunk: memoryview) -> Iterable[Action]:
         actions = self._reply.answer(chunk)
         size = self._size
+        if len(chunk) < size or chunk[0] != self._word[0]:  # which spares most chunks the rest
+            return actions
         if chunk[:size] == self._word and not bytes(chunk[size:]).strip(self._blanks):
             return (*actions, self._close)
         return actions
@@ -169,7 +179,7 @@ class IgnoresAcknowledgements:
     def __init__(self, reply: Reply, *texts: str, encoding: str = "utf-8") -> None:
         self._reply = reply
         patterns = [
-            b"[0-9]+".join(re.escape(_encode(piece, encoding)) for piece in text.split("{n}")) for text in texts
+            b"[0-9]+".join(re.escape(encode(piece, encoding)) for piece in text.split("{n}")) for text in texts
         ]
         self._acknowledgement = re.compile(b"(?:%s)[\\r\\n]*" % b"|".join(patterns))
 
@@ -221,7 +231,12 @@ def make_reply(
     return reply
 
 
-def _encode(text: str, encoding: str) -> bytes:
+def encode(text: str, encoding: str) -> bytes:
+    """Encode a user's text.
+
+    Raises:
+      ValueError: the encoding lacks one of its characters.
+    """
     try:
         return text.encode(encoding)
     except UnicodeEncodeError as exc:

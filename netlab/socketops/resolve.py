@@ -85,6 +85,13 @@ def _lookup(endpoint: Endpoint, family: Family, flags: int) -> list[Endpoint]:
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, _FAMILIES[family], kind, 0, flags)
     except socket.gaierror as exc:
+        if "%" in endpoint.host:
+            raise ResolveError(
+                endpoint.host,
+                "this host has no such interface",
+                means="what stands after % is the interface that the address is reached through",
+                next_steps=(("ip -brief link", "which interfaces there are"),),
+            ) from None
         told = explain_resolve(exc.errno or 0, endpoint.host)
         raise ResolveError(
             endpoint.host,

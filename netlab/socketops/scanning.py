@@ -42,6 +42,8 @@ _BATCH = 64
 """Attempts started between two looks at those under way, so that an answer's time is not counted twice."""
 _LONGEST_WAIT = 0.2
 """Seconds until the stop is looked at again."""
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+"""Linux: one system call less for each port (socket(2))."""
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _BURST = 0.05
 """Seconds by which the rate may lag behind and be caught up at once."""
@@ -298,10 +300,11 @@ def _open(place: Place, method: Method) -> socket.socket:
             place.address, source=method.source, settings=method.settings, socket_class=method.socket_class
         )
     try:
-        sock = method.socket_class(_family(place.base), socket.SOCK_STREAM)
+        sock = method.socket_class(_family(place.base), socket.SOCK_STREAM | _NONBLOCK)
     except OSError as exc:
         raise LocalError("socket", place.address, errno=exc.errno) from None
-    sock.setblocking(False)
+    if not _NONBLOCK:
+        sock.setblocking(False)
     return sock
 
 

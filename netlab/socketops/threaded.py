@@ -25,6 +25,7 @@ from netlab.socketops.conversation import Conversation
 from netlab.socketops.entrance import Entrance, Shortage
 from netlab.socketops.opening import Bound
 from netlab.socketops.replies import Reply
+from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
 
 __all__ = ["choose_cpu", "serve_threaded"]
@@ -49,7 +50,7 @@ def choose_cpu() -> int | None:
 def serve_threaded(
     sockets: Sequence[Bound],
     *,
-    reply: Reply,
+    reply: Reply | Room,
     stop: Stop,
     emit: Emit,
     watch: Container[type[Record]] = CLIENT_RECORDS,
@@ -63,7 +64,7 @@ def serve_threaded(
 
     Args:
       sockets: listeners; they stay the caller's to close.
-      reply: what clients get.
+      reply: what clients get; or the room that they share.
       stop: ends it: running replies have a second, every client sees the end of its connection.
       emit: takes the records, from any thread: warnings and the Summary always, those of clients as ``watch`` says.
       watch: classes of Connected, Received, Sent and Closed that are wanted; the others are never made.
