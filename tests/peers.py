@@ -11,14 +11,17 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 __all__ = [
     "Peer",
     "closing_server",
+    "echo_server",
     "late_server",
     "mute_server",
     "mute_udp",
+    "pausing_server",
     "refusing_port",
     "refusing_udp",
     "reply_server",
@@ -38,6 +41,7 @@ class Peer:
     def __init__(self, sock: socket.socket, scheme: str = "") -> None:
         self.socket = sock
         self.stopping = threading.Event()
+        self.longest_pause = 0.0
         self._received = bytearray()
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
@@ -246,6 +250,43 @@ def reply_server(*replies: bytes, greeting: bytes = b"", address: Address = LOOP
                 return
             connection.sendall(reply)
         _read_to_eof(peer, connection)
+
+    with _serving(handle, address) as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def pausing_server(pause: float, *parts: bytes, address: Address = LOOPBACK) -> Iterator[Peer]:
+    """Answers the first chunk with each part, `pause` seconds apart, then reads to EOF.
+
+    ``longest_pause`` is what a busy machine made of it.
+    """
+
+    def handle(peer: Peer, connection: socket.socket) -> None:
+        peer.read(connection)
+        last = time.monotonic()
+        for number, part in enumerate(parts):
+            if number and peer.stopping.wait(pause):
+                return
+            connection.sendall(part)
+            now = time.monotonic()
+            peer.longest_pause, last = max(peer.longest_pause, now - last), now
+        _read_to_eof(peer, connection)
+
+    with _serving(handle, address) as peer:
+        yield peer
+
+
+@contextlib.contextmanager
+def echo_server(*, stall: float = 0.0, spoil: bytes = b"", address: Address = LOOPBACK) -> Iterator[Peer]:
+    """Sends each chunk back: the first of a connection `stall` seconds late, and one that holds `spoil` in capitals."""
+
+    def handle(peer: Peer, connection: socket.socket) -> None:
+        chunk = peer.read(connection)
+        peer.stopping.wait(stall)
+        while chunk:
+            connection.sendall(chunk.upper() if spoil and spoil in chunk else chunk)
+            chunk = peer.read(connection)
 
     with _serving(handle, address) as peer:
         yield peer

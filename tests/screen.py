@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from tests.programs import NETLAB, clean_environment
+from tests.vt100 import Vt100
 
 __all__ = ["Screen"]
 
@@ -56,6 +57,13 @@ class Screen:
         r"""All that was written so far, without prompts that were taken back; the terminal's ``\r\n`` is a newline."""
         return self._data.decode(errors="replace").replace("\r\n", "\n").replace("> \r  \r", "")
 
+    @property
+    def display(self) -> str:
+        """What stands on the screen of a terminal with cursor movements (TERM=xterm), as far as it is whole."""
+        screen = Vt100()
+        screen.feed(re.sub(r"\x1b(\[[0-9;?]*)?$", "", self._data.decode(errors="ignore")))
+        return screen.text
+
     def press(self, text: str) -> None:
         """Press keys: ``\\n`` is Enter, ``\\x04`` Ctrl-D, ``\\x03`` Ctrl-C."""
         os.write(self._master, text.encode())
@@ -66,6 +74,13 @@ class Screen:
         while len(found := list(re.finditer(pattern, self.text, re.MULTILINE))) < count:
             assert self._read(deadline - time.monotonic()), f"{pattern!r} did not come {count} times:\n{self.text}"
         return found[count - 1]
+
+    def wait_to_see(self, pattern: str, timeout: float = 10) -> re.Match[str]:
+        """Wait until the screen shows the pattern; return the match."""
+        deadline = time.monotonic() + timeout
+        while not (found := re.search(pattern, self.display, re.MULTILINE)):
+            assert self._read(deadline - time.monotonic()), f"{pattern!r} is not to be seen:\n{self.display}"
+        return found
 
     def wait(self, timeout: float = 10) -> int:
         """Wait for the program's end, read the rest of what it wrote, and return its status."""

@@ -68,6 +68,11 @@ def unix_pair() -> Iterator[tuple[Connection, socket.socket]]:
         yield connection, theirs
 
 
+def hold(relay: Relay, lines: Lines) -> None:
+    with relay.ending(lines.rest):
+        relay.run(lines)
+
+
 def said(seen: list[Record]) -> list[bytes]:
     return [record.data for record in seen if isinstance(record, Sent)]
 
@@ -88,7 +93,7 @@ def test_lines_go_out_with_their_ends_and_what_comes_is_shown() -> None:
         relay = Relay(connection, emit=seen.append, eol=b"\r\n")
         relay.say("zero\r")
         theirs_got = theirs.recv(100)
-        relay.run(lines)
+        hold(relay, lines)
     assert theirs_got == b"zero\r\n"
     assert [record.data for record in seen if isinstance(record, Received)] == [b"hello"]
     assert end_of(seen) == "eof"
@@ -99,7 +104,7 @@ def test_the_exit_word_is_sent_and_nothing_after_it() -> None:
     with peers.closing_server(8) as peer:
         sock = socket.create_connection((peer.host, peer.port))
         with Connection(sock, Endpoint.parse(peer.endpoint)) as connection, typed("hi", " exit", "more") as lines:
-            Relay(connection, emit=seen.append).run(lines)
+            hold(Relay(connection, emit=seen.append), lines)
         assert peer.received == b"hi\n exit\n"
     assert said(seen) == [b"hi\n", b" exit\n"]
     assert end_of(seen) == "eof"
@@ -109,7 +114,7 @@ def test_what_still_comes_after_the_end_is_shown_for_a_while() -> None:
     seen: list[Record] = []
     with unix_pair() as (connection, theirs), typed() as lines:
         theirs.sendall(b"last")
-        Relay(connection, emit=seen.append, linger=0.1).run(lines)
+        hold(Relay(connection, emit=seen.append, linger=0.1), lines)
         assert theirs.recv(10) == b"", "the end of the input is a half-close"
     assert isinstance(seen[0], Received)
     assert end_of(seen) == "timeout"
@@ -118,7 +123,7 @@ def test_what_still_comes_after_the_end_is_shown_for_a_while() -> None:
 def test_in_a_pipe_a_peer_that_does_not_close_is_an_error() -> None:
     seen: list[Record] = []
     with unix_pair() as (connection, _), typed("hi") as lines, pytest.raises(TimedOut) as caught:
-        Relay(connection, emit=seen.append, linger=None, timeout=0.1).run(lines)
+        hold(Relay(connection, emit=seen.append, linger=None, timeout=0.1), lines)
     assert caught.value.cause == "the peer did not close within 100 ms"
     assert end_of(seen) == "timeout"
 
@@ -128,7 +133,7 @@ def test_typed_text_that_was_not_sent_is_repeated() -> None:
     with unix_pair() as (connection, theirs), typed(ends=False, rest="see you at") as lines:
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(SendError) as caught:
-            Relay(connection, emit=seen.append).run(lines)
+            hold(Relay(connection, emit=seen.append), lines)
     assert caught.value.facts == ("not sent: see you at",)
     assert end_of(seen) == "eof"
 
@@ -136,7 +141,7 @@ def test_typed_text_that_was_not_sent_is_repeated() -> None:
 def test_a_peer_that_takes_nothing_is_told_with_what_waits() -> None:
     seen: list[Record] = []
     with unix_pair() as (connection, _), typed("x" * 4_000_000) as lines, pytest.raises(TimedOut) as caught:
-        Relay(connection, emit=seen.append, linger=None, timeout=0.1).run(lines)
+        hold(Relay(connection, emit=seen.append, linger=None, timeout=0.1), lines)
     assert caught.value.operation == "send"
     assert caught.value.facts[0].startswith("not sent: xxx")
 
@@ -147,7 +152,7 @@ def test_the_end_of_the_input_leaves_a_peer_that_takes_nothing() -> None:
         relay = Relay(connection, emit=seen.append, linger=0.1)
         relay.say("x" * 900_000)
         with pytest.raises(SendError) as caught:
-            relay.run(lines)
+            hold(relay, lines)
     assert caught.value.cause == "not all was sent"
     assert end_of(seen) == "timeout"
 
@@ -161,7 +166,7 @@ def test_what_the_encoding_lacks_is_said_and_the_conversation_goes_on() -> None:
         relay.say("好")
         assert theirs.recv(10) == "好\n".encode("gb2312")
         with pytest.raises(SendError) as caught:
-            relay.run(lines)
+            hold(relay, lines)
     assert "not sent: gb2312 has no €" in [record.message for record in seen if isinstance(record, WarningReport)]
     assert caught.value.facts[0] == "not sent: €"
 
@@ -172,7 +177,7 @@ def test_a_reset_is_an_error() -> None:
         sock = socket.create_connection((peer.host, peer.port))
         with Connection(sock, Endpoint.parse(peer.endpoint)) as connection, typed("hi", ends=False) as lines:
             with pytest.raises(ReceiveError):
-                Relay(connection, emit=seen.append).run(lines)
+                hold(Relay(connection, emit=seen.append), lines)
     assert end_of(seen) == "reset"
 
 

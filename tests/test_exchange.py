@@ -493,6 +493,7 @@ def test_a_peer_that_never_stops_sending_meets_the_deadline() -> None:
     with generator() as connection, pytest.raises(TimedOut) as caught:
         exchange(connection, b"go", emit=lambda record: None, timeout=0, deadline=time.monotonic() + 0.1)
     assert caught.value.cause == "the reply was not whole before the deadline"
+    assert caught.value.next_steps[-1] == ("--deadline 30s", "to wait longer")
 
 
 def test_closing_on_a_peer_that_never_stops_sending_ends() -> None:

@@ -191,20 +191,6 @@ def test_an_input_to_a_datagram_socket_is_one_message(netlab: Netlab) -> None:
     assert (done.returncode, done.stdout) == (0, b"ok")
 
 
-def test_the_input_of_a_surrounding_loop_is_not_eaten() -> None:
-    with peers.reply_server(b"ok\n") as peer:
-        script = 'printf "1\\n2\\n3\\n" | while read -r line; do "$@" "$line"; done'
-        done = subprocess.run(
-            ["sh", "-c", script, "sh", *NETLAB, "send", peer.endpoint],
-            env=clean_environment(),
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-    assert (done.stdout, done.stderr) == (b"ok\n" * 3, b"")
-    assert peer.received == b"123"
-
-
 # Statuses
 
 

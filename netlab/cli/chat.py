@@ -86,7 +86,9 @@ def chat(ctx: click.Context, /, target: str | None, **chosen: Any) -> None:
 
             talk(relay, ctx.obj, eol=eol, exit_word=chosen["exit_word"])
         else:
-            relay.run(TypedLines())
+            typed = TypedLines()
+            with relay.ending(typed.rest):
+                relay.run(typed)
 
 
 def _silence(place: Endpoint) -> float:

@@ -14,6 +14,7 @@ import click
 
 from netlab.cli.command import Command
 from netlab.cli.conversing import STREAM_TIMEOUT, TIMEOUT, connect, or_default
+from netlab.cli.loading import check_load, load_options, repeats, run_load
 from netlab.cli.messages import EOLS, encode_message, input_size, open_input, read_message
 from netlab.cli.options import client_options, option, output_options, payload_options, trace_options, where_options
 from netlab.cli.types import DURATION, Parsed
@@ -78,6 +79,7 @@ def _regex() -> Callable[[str], str]:
 @option("--expect", metavar="TEXT", section="What", help="Succeed if the reply contains TEXT, as soon as it does.")
 @option("--expect-regex", type=Parsed("regex", _regex), section="What", help="The same for a regular expression.")
 @option("--expect-echo", is_flag=True, section="What", help="Succeed if the reply is the MESSAGE itself.")
+@load_options()
 @option("--deadline", type=DURATION, default="0", section="When", help="End the whole run after so long.")
 @payload_options()
 @output_options()
@@ -101,6 +103,8 @@ def send(ctx: click.Context, /, words: tuple[str, ...], **chosen: Any) -> None:
 
     deadline = time.monotonic() + chosen["deadline"] if chosen["deadline"] else math.inf
     target, messages = _target_and_messages(ctx, words)
+    if repeats(ctx):
+        check_load(ctx, target)
     rules: dict[str, Any] = {"emit": ctx.obj, "until": chosen["until"], "expect": _expect(ctx), "deadline": deadline}
     with ExitStack() as stack:
         if chosen["output"]:
@@ -110,6 +114,8 @@ def send(ctx: click.Context, /, words: tuple[str, ...], **chosen: Any) -> None:
             messages, source = [read_message(source)], None
         connection = stack.enter_context(connect(ctx, target, deadline))
         ctx.obj(connection.connected())
+        if repeats(ctx):
+            run_load(ctx, connection, messages, rules["expect"], deadline)
         if source is None:
             timeout = or_default(chosen["timeout"], TIMEOUT)
             half_close = bool(chosen["half_close"])
@@ -163,6 +169,10 @@ def _check_stream(ctx: click.Context, target: Endpoint) -> None:
     for name, flag in (("hex", "--hex"), ("escapes", "-e"), ("expect_echo", "--expect-echo")):
         if chosen[name]:
             raise click.UsageError(f"{flag} is for a MESSAGE on the command line.", ctx)
+    if repeats(ctx) and target.transport.is_stream:
+        raise click.UsageError(
+            "-c, -j, -i, --rate, --reconnect and --duration repeat a MESSAGE; a file or pipe is sent once.", ctx
+        )
     if not chosen["file"] and os.isatty(0):
         raise click.UsageError(
             f"Nothing to send: give a MESSAGE, -f FILE or a pipe. To type: netlab chat {target}", ctx

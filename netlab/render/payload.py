@@ -105,9 +105,24 @@ class PayloadRenderer:
 
             yield tell if update else None
 
+    @property
+    def prompts(self) -> bool:
+        """Whether a prompt has a place: on a terminal that is not given JSON."""
+        return self._stdout.is_terminal and not self._json
+
+    def toggle_hexdump(self) -> bool:
+        """Show payload from here on as hex, or no longer so; return which."""
+        self._end_line()
+        self._hexdump = not self._hexdump
+        return self._hexdump
+
+    def end_line(self) -> None:
+        """Leave the terminal at the beginning of a line, for somebody else to draw there."""
+        self._end_line()
+
     def ask(self) -> None:
         """Show the prompt, on a line of its own."""
-        if self._stdout.is_terminal and not self._json:
+        if self.prompts:
             self._end_line()
             self._write(PROMPT)
             self._prompted = True

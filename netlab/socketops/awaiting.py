@@ -108,7 +108,7 @@ class ReplyReader:
                 f"the peer took nothing more {self._limit()}",
                 facts=self.facts(", still connected"),
                 means="both kernels' buffers are full: the peer's program does not read",
-                next_steps=(("-w 30s", "to wait longer"),),
+                next_steps=(self._patience(),),
             )
 
     def wait_for_source(self, source: int, size: int) -> bool:
@@ -242,13 +242,18 @@ class ReplyReader:
             f"the reply was not whole {limit}",
             facts=self.facts(elapsed + state),
             means=_WHEN_WHOLE.get(rule, ""),
-            next_steps=(("--until first", "to take what comes first"), ("-w 30s", "to wait longer")),
+            next_steps=(("--until first", "to take what comes first"), self._patience()),
         )
 
     def _limit(self) -> str:
         if time.monotonic() >= self._deadline:
             return "before the deadline"
         return f"within {format_setting(self._timeout)}"
+
+    def _patience(self) -> tuple[str, str]:
+        """Return the step that moves the limit which was met."""
+        limit = "--deadline" if time.monotonic() >= self._deadline else "-w"
+        return (f"{limit} 30s", "to wait longer")
 
     def _answer_no(self, what: str, elapsed: str = "") -> AnswerNo:
         assert self._expect is not None
@@ -272,7 +277,7 @@ class ReplyReader:
         return f"the peer's kernel acknowledged all {format_bytes(size)}; its program has not answered"
 
     def _without_reply(self) -> tuple[tuple[str, str], ...]:
-        patient = ("-w 30s", "to wait longer")
+        patient = self._patience()
         if not self.bytes_out:
             return (("netlab send TARGET MESSAGE", "the peer may wait for a message"), patient)
         steps = (("--until none", "if no answer is expected"), patient)

@@ -29,7 +29,7 @@ from netlab.socketops.stop import poller
 from netlab.socketops.tcpinfo import read_rtt, read_tcp_info
 from netlab.socketops.until import quiet_after
 
-__all__ = ["BROKEN", "CHUNK", "Connection", "Ready"]
+__all__ = ["BROKEN", "CHUNK", "LARGEST_MESSAGE", "Connection", "Ready", "call_failure"]
 
 BROKEN = (SendError, ReceiveError, ConnectError, TimedOut)
 """What the calls of a connection raise, and nothing that shows records does."""
@@ -284,17 +284,22 @@ class Connection:
         return bool(poll.poll(0))
 
     def _failure(self, exc: OSError, operation: str) -> NetlabError:
-        kind: type[NetlabError] = SendError if operation == "send" else ReceiveError
-        if exc.errno == errno.ETIMEDOUT:
-            kind = TimedOut
-        elif self.transport.is_datagram and exc.errno != errno.ECONNRESET:
-            # Without a handshake the first answer of all may be that nobody is there.
-            verdict = verdict_of_connect(exc.errno or 0, self.transport)
-            kind = ConnectError if verdict in ("refused", "closed", "unreachable", "denied", "missing") else kind
-        return kind.from_os(exc, operation, self.target)
+        return call_failure(exc, operation, self.target)
 
     def _name(self, ask: Callable[[], object]) -> Endpoint | None:
         try:
             return from_sockaddr(self.transport, ask())
         except OSError:  # reset already
             return None
+
+
+def call_failure(exc: OSError, operation: str, target: Endpoint) -> NetlabError:
+    """Return what a failed ``send`` or ``receive`` on a connected socket means."""
+    kind: type[NetlabError] = SendError if operation == "send" else ReceiveError
+    if exc.errno == errno.ETIMEDOUT:
+        kind = TimedOut
+    elif target.transport.is_datagram and exc.errno != errno.ECONNRESET:
+        # Without a handshake the first answer of all may be that nobody is there.
+        verdict = verdict_of_connect(exc.errno or 0, target.transport)
+        kind = ConnectError if verdict in ("refused", "closed", "unreachable", "denied", "missing") else kind
+    return kind.from_os(exc, operation, target)

@@ -1,21 +1,23 @@
 """A conversation between whoever types and a peer: lines out, whatever comes in, at any time.
 
 `Relay` waits for nothing itself, so that any front end can drive it: `run` with poll, one with an event loop of its
-own by `say`, `receive` and `flush`.
+own by `say`, `receive` and `flush`; either within `ending`.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from netlab.errors import SendError, TimedOut
 from netlab.records import ConnectionInfo, Emit, Sent, WarningReport
 from netlab.socketops.connection import BROKEN, Connection
-from netlab.values import format_setting
+from netlab.values import format_bytes, format_setting
 
 __all__ = ["LINGER", "Relay", "Typed"]
 
@@ -84,37 +86,55 @@ class Relay:
         self._reason = "exit"
         self._ended_at = self._out_at = self._in_at = connection.started
 
-    def run(self, typed: Typed, on_line: Callable[[str], None] | None = None) -> None:
-        """Drive the conversation to its end.
+    def run(self, typed: Typed | None = None, on_line: Callable[[str], None] | None = None) -> None:
+        """Drive the conversation to its end, within `ending`.
 
         Args:
-          typed: the lines.
+          typed: the lines; None where the input has ended.
           on_line: takes each of them, and calls `say` with what is for the peer; None is `say`.
 
         Raises:
-          SendError: something that was typed was not sent: the peer closed, or the connection broke.
           ReceiveError: the peer reset the connection.
+          SendError: it broke while sending.
           ConnectError: a datagram was refused.
           TimedOut: the peer took nothing more, or, without ``linger``, did not close, or never sent a datagram.
         """
+        while not self.is_over:
+            wants_input = typed is not None and self.is_open and self._waiting < _BACKLOG
+            source = typed.fileno() if typed is not None and wants_input else None
+            ready = self.connection.wait(self.time_left(), write=self.has_backlog, source=source)
+            if ready.readable:
+                self.receive()
+            if ready.writable and not self.is_over:
+                self.flush()
+            if ready.source and typed is not None and not self.is_over:
+                self._take(*typed.read(), on_line or self.say)
+            self.check_time()
+
+    @contextmanager
+    def ending(self, rest: Callable[[], str]) -> Iterator[None]:
+        """Say at the block's end how the conversation ended, and what of the input the peer never got.
+
+        Args:
+          rest: takes and returns what was typed and not read.
+
+        Raises:
+          SendError: something that was typed was not sent.
+        """
         try:
-            while not self.is_over:
-                source = typed.fileno() if self.is_open and self._waiting < _BACKLOG else None
-                ready = self.connection.wait(self.time_left(), write=bool(self._backlog), source=source)
-                if ready.readable:
-                    self.receive()
-                if ready.writable and not self.is_over:
-                    self.flush()
-                if ready.source and not self.is_over:
-                    self._take(*typed.read(), on_line or self.say)
-                self.check_time()
+            yield
         except BROKEN as exc:
             self._emit(self.connection.closed("timeout" if isinstance(exc, TimedOut) else "reset", exc))
-            exc.facts += self._not_sent(typed)
+            exc.facts += self._not_sent(rest)
             raise
         self._emit(self.connection.closed(self._reason))
-        if lost := self._not_sent(typed):
+        if lost := self._not_sent(rest):
             raise SendError("send", self.connection.target, "not all was sent", facts=lost)
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether something waits for room, and so for `flush`."""
+        return bool(self._backlog)
 
     def say(self, text: str) -> None:
         """Send one line to the peer; the exit word ends the conversation after it."""
@@ -141,7 +161,13 @@ class Relay:
         """Send what waits, as far as there is room; after all of it and the end of the input, half-close."""
         while self._backlog:
             rest = self._backlog[0]
-            count = self.connection.send(rest)
+            try:
+                count = self.connection.send(rest)
+            except SendError as exc:
+                if exc.errno != errno.EMSGSIZE:
+                    raise
+                self._give_up(exc)
+                continue
             if not count:
                 return
             self._out_at = time.monotonic()
@@ -153,6 +179,13 @@ class Relay:
             self._emit(Sent(peer=self.connection.peer, data=bytes(rest.obj)))
         if not self.is_open:
             self.connection.half_close()
+
+    def _give_up(self, error: SendError) -> None:
+        """Drop a message that is too large for one; the conversation goes on."""
+        lost = self._backlog.popleft()
+        self._waiting -= len(lost)
+        self._unsaid.append(f"{format_bytes(len(lost))}: {error.cause}")
+        self._emit(WarningReport(message=f"not sent: {format_bytes(len(lost))} in one message: {error.cause}"))
 
     def end(self) -> None:
         """End the input: what waits is still sent, then the connection is half-closed."""
@@ -228,9 +261,9 @@ class Relay:
         """Tell whether datagrams, which have no end, ended with one of the peer's."""
         return self.connection.transport.is_datagram and not self._backlog and self._in_at >= self._out_at
 
-    def _not_sent(self, typed: Typed) -> tuple[str, ...]:
+    def _not_sent(self, rest: Callable[[], str]) -> tuple[str, ...]:
         """Return lines that tell what was typed and has not reached the kernel."""
         waiting = b"".join(self._backlog).decode(self._encoding, "replace")
-        lines = [*self._unsaid, *waiting.splitlines(), *(typed.rest().splitlines() if self.is_open else ())]
+        lines = [*self._unsaid, *waiting.splitlines(), *(rest().splitlines() if self.is_open else ())]
         more = (f"not sent: {len(lines) - _TOLD} lines more",) if len(lines) > _TOLD else ()
         return (*(f"not sent: {line}" for line in lines[:_TOLD]), *more)
