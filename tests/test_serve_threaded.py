@@ -304,8 +304,9 @@ def test_output_file_for_each_client(start_server: StartProgram, many: tuple[str
         read_line(second)
         first.send(b" more")
         read_line(first)
-    with clients(server, 1):
-        pass
+    with clients(server, 1) as (silent,):
+        silent.shutdown(socket.SHUT_WR)
+        assert silent.recv(1) == b"", "the server has served it, and not only the kernel"
     server.stop()
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert kept == {"client-1": b"\xff\0one more", "client-2": b"two", "client-3": b""}

@@ -2,7 +2,8 @@
 
 ``file`` and ``pipe`` send --size bytes to a C server that throws them away (sink.c), ``exchanges`` counts what comes
 back from one that echoes, beside a C client (load.c).  All programs of a case take turns in every round, start-up and
-the server's close included; figures are medians, and only ratios within one case count.  "cpu" is seconds of user and
+the server's close included; figures are medians, and only ratios within one case count: "x" is
+how many times as long as netlab a sender takes, or netlab's share of the C client's rate.  "cpu" is seconds of user and
 system time per GB in the sender, and in the pipe's writer.
 """
 
@@ -76,7 +77,8 @@ def iperf_server() -> Iterator[int]:
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with subprocess.Popen(["iperf3", "-s", "-p", str(port)], stdout=subprocess.DEVNULL) as server:
+    words = ["iperf3", "-s", "-p", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             PAUSE.wait(0.3)  # it does not say when it listens
             yield port
