@@ -33,6 +33,8 @@ PACKAGES = {
 def pytest_configure() -> None:
     # A suite that a script started with & has SIGINT ignored, and so would have every program that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Debian keeps ip and nft there, and an ordinary user's PATH leaves it out.
+    os.environ["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"
 
 
 @pytest.fixture
@@ -118,8 +120,9 @@ def require_ipv6() -> None:
 def require_netns() -> tuple[str, ...]:
     """Return the words that run a command in a network namespace of its own, or skip where that is not allowed."""
     words = ("unshare", "--user", "--map-root-user", "--net")
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed (apt install {PACKAGES[words[0]]})")
+    for tool in (words[0], "ip"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (apt install {PACKAGES[tool]})")
     tried = subprocess.run([*words, "true"], capture_output=True, check=False, timeout=10)
     if tried.returncode:
         pytest.skip(f"no network namespace here: {tried.stderr.decode(errors='backslashreplace').strip()}")

@@ -172,7 +172,7 @@ def test_broadcast_without_its_option_is_denied(require_netns: tuple[str, ...]) 
 
 
 def test_used_up_source_ports_are_this_hosts_fault(require_netns: tuple[str, ...]) -> None:
-    setup = "ip link set lo up\nsysctl -qw net.ipv4.ip_local_port_range='40000 40001'"
+    setup = "ip link set lo up\necho 40000 40001 > /proc/sys/net/ipv4/ip_local_port_range"
     holder = (
         "import socket, sys; server = socket.create_server(('127.0.0.1', 7)); "
         "kept = [socket.create_connection(server.getsockname()) for _ in range(2)]; "
