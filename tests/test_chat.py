@@ -279,6 +279,22 @@ def test_two_chats_talk_to_each_other(start_netlab: StartProgram, udp: bool) -> 
     assert two.wait().returncode == 0
 
 
+def test_two_chats_in_a_room_are_a_conversation(start_server: StartProgram, start_netlab: StartProgram) -> None:
+    room = start_server("serve-threaded", "--reply", "broadcast")
+    one, two = (start_netlab("chat", room.endpoint) for _ in range(2))
+    room.wait_for("^#2 .* connected", timeout=10)
+    for _ in range(50):  # a member is in the room a moment after it is connected
+        one.write("你好\n")
+        if b"\n" in two.stdout:
+            break
+        threading.Event().wait(0.02)
+    two.wait_for("^#[12] 你好\n")
+    two.write("hello\n")
+    one.wait_for("^#[12] hello\n")
+    two.write("exit\n")
+    assert two.wait().returncode == 0
+
+
 def test_listen_accepts_one_and_no_more(start_netlab: StartProgram, netlab: Netlab) -> None:
     one = start_netlab("chat", "-l", "127.0.0.1:0")
     target = one.wait_for(r"^listening on (\S+)\n", stderr=True)[1]

@@ -43,6 +43,7 @@ PEERS = {
     ),
     "netlab send -p 9999 --wait 5s --expect pong ping": Peer("serve-tcp --ack-text pong", "9999", says=b"pong\n"),
     "tar c . | netlab send backup:9999": Peer("serve-tcp -o upload.tar", "backup:9999"),
+    "netlab send :9999 -c 10000 -j 50 hello": Peer(place=":9999", says=b"10,000 exchanges on 50 connections in "),
     "netlab chat": Peer(stdin=b"hello\n", says=b"received 6 bytes\n"),
     "netlab chat -C mail.example.com:smtp": Peer(
         "serve-tcp --reply echo", "mail.example.com:smtp", b"QUIT\n", b"QUIT\r\n"

@@ -693,6 +693,62 @@ def test_a_pipe_is_sent_whole_and_the_reply_read_to_its_end() -> None:
     assert (done.bytes_out, done.bytes_in, done.ended_by) == (BIG, BIG, "close")
 
 
+def test_no_deadlock_where_a_peer_sends_all_and_then_reads_all_of_a_pipe() -> None:
+    came: list[int] = []
+    with tcp_pair() as (connection, theirs), pipe_with(bytes(BIG)) as source:
+        theirs.settimeout(10)
+
+        def send_all_then_read_all() -> None:
+            theirs.sendall(bytes(BIG))
+            came.append(sum(len(chunk) for chunk in iter(lambda: theirs.recv(1 << 18), b"")))
+            theirs.close()
+
+        with running(send_all_then_read_all):
+            done = stream(connection, source, emit=lambda record: None, timeout=10)
+    assert came == [BIG]
+    assert (done.bytes_out, done.bytes_in) == (BIG, BIG)
+
+
+def test_a_pipe_is_spliced_unless_its_bytes_or_the_calls_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    spliced: list[int] = []
+
+    def splice(pipe: int, sock: int, size: int, *, flags: int) -> int:
+        spliced.append(size)
+        return real_splice(pipe, sock, size, flags=flags)
+
+    class Seen(socket.socket):
+        pass
+
+    real_splice = os.splice
+    monkeypatch.setattr(os, "splice", splice)
+    for translate, kind, expected in (
+        (None, socket.socket, True),
+        (to_crlf(), socket.socket, False),
+        (None, Seen, False),
+    ):
+        spliced.clear()
+        with peers.closing_server(2) as peer, pipe_with(b"a\n") as source:
+            sock = kind(socket.AF_INET, socket.SOCK_STREAM)
+            sock.connect((peer.host, peer.port))
+            with Connection(sock, Endpoint.parse(peer.endpoint)) as connection:
+                done = stream(connection, source, emit=lambda record: None, translate=translate)
+        assert bool(spliced) is expected
+        assert done.bytes_out == (3 if translate else 2)
+
+
+def test_progress_is_told_of_pipes_and_files(tmp_path: Path) -> None:
+    told: list[int] = []
+    (tmp_path / "data").write_bytes(bytes(BIG))
+    with peers.closing_server(BIG) as peer, connection_to(peer) as connection, open(tmp_path / "data", "rb") as file:
+        stream(connection, file.fileno(), emit=lambda record: None, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == BIG
+    told.clear()
+    with peers.closing_server(BIG) as peer, connection_to(peer) as connection, pipe_with(bytes(BIG)) as source:
+        stream(connection, source, emit=lambda record: None, progress=told.append)
+    assert told[-1] == BIG
+
+
 def test_a_file_is_sent_with_crlf_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "mail").write_bytes(b"HELO me\nQUIT\r\n")
     with peers.closing_server(16) as peer, connection_to(peer) as connection, open(tmp_path / "mail", "rb") as file:

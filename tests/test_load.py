@@ -331,7 +331,7 @@ def test_the_report_as_text() -> None:
         "rtt        31 us   912 us  3.90 ms  8.12 ms   962 us   310 us",
         "",
         "   31 us - 50 us            3    0.00 %  #",
-        "   50 us - 8.12 ms     99,997  100.00 %  ########################################",
+        "   50 us - 8.12 ms     99,997  100.00 %  ######################################",
     ]
     line = json.loads(to_json(report))
     assert line["event"] == "summary"

@@ -216,6 +216,57 @@ def test_what_is_expected_decides(netlab: Netlab, status: int, reply: str, args:
     assert (last["event"], last.get("status", 0)) == ("error" if status else "reply", status)
 
 
+def test_one_line_is_a_smoke_test(netlab: Netlab) -> None:
+    """0, 1, 7 and 28: what a script needs to know, without a sleep before it."""
+
+    def smoke(port: int) -> int:
+        return netlab("send", "-p", str(port), "--wait", "50ms", "-w", "100ms", "--expect", "pong", "ping").returncode
+
+    with peers.reply_server(b"pong\n") as peer:
+        assert smoke(peer.port) == 0
+    with peers.reply_server(b"ping\n") as peer:
+        assert smoke(peer.port) == 1
+    with peers.refusing_port() as peer:
+        assert smoke(peer.port) == 7
+    with peers.mute_server() as peer:
+        assert smoke(peer.port) == 28
+
+
+def test_wait_bridges_the_start_of_a_server(start_netlab: StartProgram) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        client = start_netlab("send", "-p", str(server.getsockname()[1]), "--wait", "5s", "--expect", "pong", "ping")
+        threading.Event().wait(0.3)  # by now it was refused, or is still starting
+        server.listen()
+        server.settimeout(5)
+        with server.accept()[0] as connection:
+            connection.sendall(b"pong")
+            assert client.wait().returncode == 0
+
+
+def test_source_address_and_port(netlab: Netlab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        came: list[tuple[str, int]] = []
+
+        def answer() -> None:
+            for _ in range(2):
+                with listener.accept()[0] as client:
+                    came.append(client.getpeername())
+                    client.recv(100)
+                    client.sendall(b"ok")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        target = f":{listener.getsockname()[1]}"
+        assert netlab("send", target, "-s", f"127.0.0.2:{port}", "x").returncode == 0
+        assert netlab("send", target, "-s", "127.0.0.3", "x").returncode == 0
+        thread.join()
+    assert came[0] == ("127.0.0.2", port)
+    assert came[1][0] == "127.0.0.3"
+
+
 @contextmanager
 def failing_peer(kind: str) -> Iterator[list[str]]:
     """Give the arguments that meet each failure."""

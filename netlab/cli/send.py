@@ -66,7 +66,8 @@ def _regex() -> Callable[[str], str]:
     "--until",
     type=Parsed("rule", _until),
     section="What",
-    help="When a reply is whole: none, first, line, quiet[:DURATION], close, SIZE.  [default: quiet; streams close]",
+    help="When a reply is whole: none, first, line, quiet[:DURATION], close, SIZE."
+    "  [default: quiet; streams close, -c first]",
 )
 @option(
     "-N",
@@ -98,6 +99,7 @@ def send(ctx: click.Context, /, words: tuple[str, ...], **chosen: Any) -> None:
       netlab send -e example.com:80 'HEAD / HTTP/1.0\\r\\n\\r\\n'
       netlab send -p 9999 --wait 5s --expect pong ping
       tar c . | netlab send backup:9999
+      netlab send :9999 -c 10000 -j 50 hello
     """
     from netlab import socketops
 

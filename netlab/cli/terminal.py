@@ -42,8 +42,8 @@ def _file(path: str, relay: Relay, show: PayloadRenderer) -> None:
     try:
         with open(os.path.expanduser(path), "rb") as file:
             data = file.read(_LARGEST_FILE + 1)
-    except OSError as exc:
-        _say(show, f"{path}: {(exc.strerror or str(exc)).lower()}")
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        _say(show, f"{path}: {str(getattr(exc, 'strerror', None) or exc).lower()}")
         return
     if len(data) > _LARGEST_FILE:
         _say(show, f"{path}: larger than {format_bytes(_LARGEST_FILE)}; netlab send -f sends such files")
@@ -140,7 +140,8 @@ def talk(relay: Relay, show: PayloadRenderer, *, eol: str, exit_word: str) -> No
 
 
 def _can_edit() -> bool:
-    if os.name == "posix" and os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+    # Not on Windows: its event loop has no add_reader.
+    if os.name != "posix" or os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
         return False
     try:
         import prompt_toolkit  # noqa: F401

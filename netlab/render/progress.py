@@ -19,7 +19,7 @@ _FIRST = 0.5
 _REDRAW = 0.1
 _WINDOW = 30
 """Drawings over which the rate is taken, so that it follows a connection that slows down."""
-_BAR = 20
+_BAR = 12
 _PREFIXES = ("", "k", "M", "G", "T")
 
 _Describe = Callable[[int, float, float], str]
@@ -92,7 +92,7 @@ def _describe(total: int | None, unit: str) -> _Describe:
     """Return the words for a progress in bytes (``B``) or in things of another kind.
 
     >>> _describe(2_000_000_000, "B")(500_000_000, 1.25e9, 0.4)
-    '[#####---------------]  25 %  500 MB of 2.00 GB  1.25 GB/s  1.2 s left'
+    '[###---------]  25 %  500 MB of 2.00 GB  1.25 GB/s  1.2 s left'
     >>> _describe(None, "exchanges")(12_345, 5000, 2.469)
     '12,345 exchanges  5,000/s  2.5 s'
     """

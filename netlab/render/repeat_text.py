@@ -15,7 +15,7 @@ __all__ = ["figure_lines", "histogram_lines", "repeated_lines", "repetition_line
 _MANY = 10
 """Times from which on a table and a histogram tell more than a line."""
 _COLUMNS = ("min", "p50", "p90", "p99", "p99.9", "max", "mean", "sd")
-_BAR = 40
+_BAR = 38
 _UNSAID = ("open", "no-answer")
 """Verdicts that are in the counts already, as answered and lost."""
 

@@ -283,7 +283,7 @@ class Load:
             self._free.append(slot)
 
     def _fail(self, slot: Slot, error: NetlabError, now: int) -> None:
-        kind = _kind_of(error)
+        kind = _kind_of(error, "unix" if self._what.target.transport.is_unix else "tcp")
         self._failures[kind] += 1
         if kind not in self._first_failures:
             self._first_failures[kind] = error
@@ -325,10 +325,10 @@ class Load:
                     self._fail(slot, exc, 0)
 
 
-def _kind_of(error: NetlabError) -> str:
-    """Return the word under which a failure is counted."""
+def _kind_of(error: NetlabError, family: str) -> str:
+    """Return the word under which a failure is counted; ``closed`` is not UDP's here, so UDP has TCP's words."""
     if isinstance(error, ConnectError):
-        return verdict_of_connect(error.errno or 0, "tcp")
+        return verdict_of_connect(error.errno or 0, family)
     for kind, word in ((TimedOut, "timeout"), (ClosedWithoutReply, "closed"), (AnswerNo, "unexpected")):
         if isinstance(error, kind):
             return word

@@ -2,9 +2,9 @@
 
 ``file`` and ``pipe`` send --size bytes to a C server that throws them away (sink.c), ``exchanges`` counts what comes
 back from one that echoes, beside a C client (load.c).  All programs of a case take turns in every round, start-up and
-the server's close included; figures are medians, and only ratios within one case count: "x" is
-how many times as long as netlab a sender takes, or netlab's share of the C client's rate.  "cpu" is seconds of user and
-system time per GB in the sender, and in the pipe's writer.
+the server's close included; figures are medians, and only ratios within one case count.  "x" is how many times as long
+as netlab a sender takes, or netlab's share of the C client's rate; "cpu" is seconds of user and system time per GB in
+the sender, and in the pipe's writer.
 """
 
 from __future__ import annotations
