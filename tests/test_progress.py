@@ -73,9 +73,7 @@ def test_bytes_have_a_bar_a_rate_and_the_time_that_is_left(terminal: Terminal) -
     assert terminal.shows("[###---------]  25 %  500 MB of 2.00 GB  * s left")
     bar.update(2_000_000_000)
     bar.close()
-    assert terminal.shows("[############] 100 %  2.00 GB of 2.00 GB  *B/s  in 0.*\n"), (
-        "it stays, and ends its line"
-    )
+    assert terminal.shows("[############] 100 %  2.00 GB of 2.00 GB  *B/s  in 0.*\n"), "it stays, and ends its line"
 
 
 def test_counted_things_leave_no_trace(terminal: Terminal) -> None:

@@ -41,7 +41,7 @@ def quiet_after(*, near: bool, rtt: float | None) -> float:
     >>> quiet_after(near=True, rtt=0.00003), quiet_after(near=False, rtt=0.1)
     (0.05, 0.4)
     """
-    return QUIET_NEAR if near else max(QUIET_FAR, QUIET_RTTS * (rtt or 0.0))
+    return QUIET_NEAR if near else max(QUIET_FAR, round(QUIET_RTTS * (rtt or 0.0), 3))
 
 
 @dataclass(frozen=True, slots=True)
