@@ -22,7 +22,7 @@ from netlab.socketops.tcpinfo import read_rtt
 
 __all__ = ["Repeating"]
 
-_PERCENTILES = {"p50_us": 50.0, "p90_us": 90.0, "p99_us": 99.0}
+_PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 _HASTE = 0.1
 """Seconds between connections below which they are reset and not closed: else this host's ports are all in TIME_WAIT
 before the first is free again, a minute later (tcp(7))."""
@@ -99,7 +99,7 @@ class Repeating:
             duration_us=duration * 1e6,
             status=status,
             ended_by=ended_by,
-            statistics=_figures(self._times) | _figures(self._kernel_times, "kernel_"),
+            statistics=self._times.figures(_PERCENTILES) | self._kernel_times.figures(_PERCENTILES, "kernel_"),
             histogram=tuple((low * 1e6, high * 1e6, count) for low, high, count in self._times.histogram()) or None,
         )
         if told is None:
@@ -164,17 +164,3 @@ class Repeating:
 
 def _reset_on_close(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-
-
-def _figures(samples: Samples, front: str = "") -> dict[str, float]:
-    """Return the figures in us under their JSON keys; none where nothing was measured."""
-    if not samples.count:
-        return {}
-    seconds = {
-        "min_us": samples.min,
-        **dict(zip(_PERCENTILES, samples.percentiles(list(_PERCENTILES.values())), strict=True)),
-        "max_us": samples.max,
-        "mean_us": samples.mean,
-        "sd_us": samples.deviation,
-    }
-    return {f"{front}{name}": round(value * 1e6, 3) for name, value in seconds.items()}
