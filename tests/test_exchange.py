@@ -28,7 +28,7 @@ from netlab.errors import (
 )
 from netlab.records import Received, Record, Sent
 from netlab.socketops import Connection, Expect, Until, converse, exchange, stream, to_crlf
-from netlab.socketops.exchange import wait_acknowledged
+from netlab.socketops.exchanging import wait_acknowledged
 from netlab.socketops.until import Awaited, quiet_after
 from tests import peers
 from tests.peers import Peer

@@ -267,7 +267,9 @@ def test_address_in_use_says_who_has_it_and_how_to_get_a_free_one() -> None:
     tcp = commands(explain_bind(errno.EADDRINUSE, Endpoint.parse("127.0.0.1:9999")))
     assert "ss -ltnp 'sport = :9999'" in tcp
     assert "netlab serve-threaded -p 0" in tcp
-    assert "ss -lunp 'sport = :9999'" in commands(explain_bind(errno.EADDRINUSE, Endpoint.parse("udp://127.0.0.1:9999")))
+    assert "ss -lunp 'sport = :9999'" in commands(
+        explain_bind(errno.EADDRINUSE, Endpoint.parse("udp://127.0.0.1:9999"))
+    )
     assert "ss -lxp src '*s.sock'" in commands(explain_bind(errno.EADDRINUSE, Endpoint.parse("unix:/run/s.sock")))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from netlab import socketops
 from tests.programs import ROOT, clean_environment
 
 PACKAGE = ROOT / "netlab"
@@ -311,3 +312,21 @@ def test_tests_never_sleep(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func).rpartition(".")[2] != "sleep", f"line {node.lineno}: wait for an event"
+
+
+def test_lazy_facade_is_what_the_type_checker_sees() -> None:
+    """The facade of socketops names its files twice: for the checker, and for the import on first use."""
+    tree = ast.parse((PACKAGE / "socketops" / "__init__.py").read_text())
+    [checked] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module.rpartition(".")[2]
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert seen == socketops._HOME
+    assert sorted(seen) == sorted(socketops.__all__) == dir(socketops)
+    for name in socketops.__all__:
+        assert getattr(socketops, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        socketops.no_such_name  # noqa: B018 - the look-up is what is tried

@@ -173,9 +173,7 @@ def test_exit_ends_the_tutorials_servers(
 
 
 @pytest.mark.parametrize("script", ["tcp_server.py", "threaded_server.py"])
-def test_chat_talks_to_the_stream_servers(
-    start_netlab: StartProgram, start_program: StartProgram, script: str
-) -> None:
+def test_chat_talks_to_the_stream_servers(start_netlab: StartProgram, start_program: StartProgram, script: str) -> None:
     server, target = tutorial_server(start_program, script)
     chat = start_netlab("chat", target, "--eol", "none")
     for count, message in enumerate(["你好，世界", "一二三", "再见"], start=1):

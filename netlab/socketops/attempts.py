@@ -30,7 +30,7 @@ from netlab.socketops.connecting import (
 from netlab.socketops.errqueue import listen_for_errors, read_error, stop_listening
 from netlab.socketops.icmp import ECHO_SIZE, echo_question, open_echo_socket
 from netlab.socketops.payloads import Payload, payload_for
-from netlab.socketops.resolve import Family
+from netlab.socketops.resolving import Family
 from netlab.socketops.sockopts import Setting, read_settings
 from netlab.socketops.tcpinfo import read_syn_retransmits
 from netlab.socketops.udp import udp_question

@@ -18,7 +18,7 @@ from netlab.errors import LocalError, ReceiveError, SendError
 from netlab.records import Emit, Exchange
 from netlab.socketops.awaiting import ReplyReader
 from netlab.socketops.connection import Connection
-from netlab.socketops.exchange import wait_acknowledged
+from netlab.socketops.exchanging import wait_acknowledged
 from netlab.socketops.until import Expect, Until
 
 __all__ = ["Progress", "Translate", "stream", "to_crlf"]

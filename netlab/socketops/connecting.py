@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from netlab.endpoint import Endpoint, SockAddr, Transport
 from netlab.errors import ConnectError, LocalError, NetlabError, ResolveError, TimedOut, errno_name
 from netlab.explain import explain_self_connect, explain_timeout, verdict_of_connect
-from netlab.socketops.resolve import Family, family_of, resolve
+from netlab.socketops.resolving import Family, family_of, resolve
 from netlab.socketops.sockopts import Setting, apply_settings
 from netlab.socketops.stop import poller
 from netlab.values import format_setting

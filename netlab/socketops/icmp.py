@@ -18,7 +18,7 @@ from netlab.errors import LocalError, errno_name
 from netlab.socketops.asking import Ancillary, Answer, Question
 from netlab.socketops.connecting import SocketClass
 from netlab.socketops.ipheader import IpHeader, build_header, internet_checksum, parse_header
-from netlab.socketops.resolve import family_of
+from netlab.socketops.resolving import family_of
 from netlab.socketops.sockopts import Setting, apply_settings
 
 __all__ = ["ECHO_SIZE", "echo_question", "open_echo_socket"]

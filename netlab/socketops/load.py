@@ -31,7 +31,7 @@ from netlab.errors import (
 from netlab.explain import verdict_of_connect
 from netlab.reports import LoadReport
 from netlab.socketops.connection import BROKEN, Connection
-from netlab.socketops.exchange import wait_acknowledged
+from netlab.socketops.exchanging import wait_acknowledged
 from netlab.socketops.slot import Conversation, Outcome, Slot
 from netlab.socketops.sockopts import Setting
 from netlab.socketops.stats import Samples

@@ -17,7 +17,7 @@ from types import TracebackType
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import LocalError, UsageError
 from netlab.socketops.connecting import SocketClass
-from netlab.socketops.resolve import Family, family_of, resolve
+from netlab.socketops.resolving import Family, family_of, resolve
 from netlab.socketops.sockopts import Setting, apply_settings
 from netlab.socketops.unixpath import Identity, bind_path, remove_own
 

@@ -26,7 +26,7 @@ from netlab.endpoint import Endpoint, Transport
 from netlab.errors import LocalError
 from netlab.socketops.attempts import Method
 from netlab.socketops.connecting import PENDING, open_client_socket, reached_itself
-from netlab.socketops.resolve import family_of
+from netlab.socketops.resolving import family_of
 from netlab.socketops.stop import Stop
 
 __all__ = ["Outcome", "Place", "Refusals", "inet_address", "is_local", "scan_here", "scan_window"]

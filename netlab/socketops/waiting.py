@@ -13,7 +13,7 @@ from netlab.reports import Diagnosis, Survey
 from netlab.socketops.attempts import Method
 from netlab.socketops.probing import BEST_FIRST, OptionSet, diagnose
 from netlab.socketops.stop import Stop
-from netlab.socketops.survey import survey, survey_report
+from netlab.socketops.surveying import survey, survey_report
 from netlab.socketops.tally import Group, with_port
 
 __all__ = ["survey_until", "wait_until"]
