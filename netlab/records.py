@@ -7,12 +7,10 @@ text or JSON lines.  Field names are JSON keys, so they carry their unit and are
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import field
 
 from netlab.endpoint import Endpoint
+from netlab.recordtype import Emit, Record, record
 
 __all__ = [
     "Call",
@@ -22,6 +20,7 @@ __all__ = [
     "Emit",
     "ErrorReport",
     "Exchange",
+    "FaultReport",
     "Listening",
     "Note",
     "Option",
@@ -35,26 +34,11 @@ __all__ = [
     "TcpInfo",
     "Waiting",
     "WarningReport",
+    "record",
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Base of all records; ``event`` is the JSON discriminator."""
-
-    event: ClassVar[str] = ""
-    time: float = field(default_factory=clock.time)
-
-    def parts(self) -> tuple[Record, ...]:
-        """Return what machines get for it, one JSON line each: itself, unless people see several records as one."""
-        return (self,)
-
-
-Emit = Callable[[Record], None]
-"""Takes each record as it happens, in the thread it happened in.  What it raises stops the operation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Listening(Record):
     """A listener (or a bound datagram socket) is ready; ``endpoint`` is what the kernel really bound."""
 
@@ -64,11 +48,12 @@ class Listening(Record):
     backlog: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Serving(Record):
     """How the server will serve, said once, after its last Listening.
 
     ``reach`` says from how far it can be reached: ``only this host``, ``any host that reaches ADDRESS`` ...
+    ``faults`` are those it was asked for, and ``seed`` makes their chances come out the same again.
     """
 
     event = "serving"
@@ -77,9 +62,11 @@ class Serving(Record):
     exit_word: str | None
     reach: str
     cpu: int | None = None
+    faults: tuple[str, ...] | None = None
+    seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Connected(Record):
     """A connection stands.  On a server ``conn`` counts clients from 1; a client's own connection has none.
 
@@ -103,7 +90,7 @@ class Connected(Record):
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Waiting(Record):
     """``queued`` finished connections wait in the accept queue of a listener whose backlog is ``backlog``."""
 
@@ -113,7 +100,7 @@ class Waiting(Record):
     backlog: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Received(Record):
     """One chunk as recv returned it, or one datagram.
 
@@ -129,7 +116,7 @@ class Received(Record):
     unanswered: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Sent(Record):
     """One message as it was given to the kernel, whole; ``calls`` is how many send calls that took."""
 
@@ -140,7 +127,7 @@ class Sent(Record):
     calls: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Closed(Record):
     """A connection ended.  ``reason``: eof, reset, timeout, limit, exit, stopped, full, fault, error.
 
@@ -159,7 +146,18 @@ class Closed(Record):
     operation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
+class FaultReport(Record):
+    """A fault that was asked for strikes: its name, and what it does to this reply or connection."""
+
+    event = "fault"
+    fault: str
+    effect: str
+    peer: Endpoint | None = None
+    conn: int | None = None
+
+
+@record
 class Exchange(Record):
     """One message and its reply: sizes, the time from the message's last byte to the reply's first, the ending rule.
 
@@ -175,7 +173,7 @@ class Exchange(Record):
     ended_by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ConnectionInfo(Record):
     """A connection as it is now: both ends, what passed, what waits in its queues, and the options asked for most.
 
@@ -198,7 +196,7 @@ class ConnectionInfo(Record):
     keepalive: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Note(Record):
     """netlab's own words to whoever sits at the terminal: how to go on, what a command of chat's answers."""
 
@@ -206,7 +204,7 @@ class Note(Record):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Probe(Record):
     """What one connection attempt met.
 
@@ -255,7 +253,7 @@ class Probe(Record):
     service: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reply(Record):
     """An answer to one probe: an ICMP echo reply, or a UDP answer."""
 
@@ -268,7 +266,7 @@ class Reply(Record):
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Option(Record):
     """One socket option as read; ``value`` is for machines, ``shown`` for people (``131,072 B``, ``SOCK_STREAM``).
 
@@ -288,7 +286,7 @@ class Option(Record):
     side: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TcpInfo(Record):
     """The kernel's TCP_INFO (tcp(7)), decoded: ``fields`` maps the kernel's own names to numbers in its units.
 
@@ -306,7 +304,7 @@ class TcpInfo(Record):
     side: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Call(Record):
     """One call on a socket of this program, as it ended; ``time`` and ``mono_us`` (CLOCK_MONOTONIC) are its start.
 
@@ -347,7 +345,7 @@ class Call(Record):
     peer_pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WarningReport(Record):
     """Something a user should know although the work goes on."""
 
@@ -355,7 +353,7 @@ class WarningReport(Record):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Summary(Record):
     """How a run went, at its end.  ``ended_by`` says what ended it: SIGINT, --once, duration ..."""
 
@@ -371,7 +369,7 @@ class Summary(Record):
     dropped: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ErrorReport(Record):
     """A failure as it ends the run: the same text as on stderr, the same status as the process."""
 

@@ -5,15 +5,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netlab.endpoint import Endpoint
-from netlab.records import Connected, ErrorReport, Option, Probe, Record, Reply, Sent, TcpInfo
+from netlab.records import Connected, ErrorReport, Option, Probe, Record, Reply, Sent, TcpInfo, record
 
-__all__ = ["Diagnosis", "LoadReport", "Loopback", "ProbeSummary", "Repeated", "Repetition", "SentHeader", "Survey"]
+__all__ = [
+    "Diagnosis",
+    "FaultKind",
+    "FaultList",
+    "LoadReport",
+    "Loopback",
+    "ProbeSummary",
+    "Repeated",
+    "Repetition",
+    "SentHeader",
+    "Survey",
+]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SentHeader(Record):
     """The IPv4 header that netlab itself wrote (raw(7), IP_HDRINCL), field by field (RFC 791 section 3.1).
 
@@ -34,7 +45,7 @@ class SentHeader(Record):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ProbeSummary(Record):
     """How probing went, at its end.
 
@@ -57,7 +68,7 @@ class ProbeSummary(Record):
     histogram: tuple[tuple[float, float, int], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Diagnosis(Record):
     """What one target came to: an attempt at each of its addresses, and what the best of them says.
 
@@ -87,7 +98,7 @@ class Diagnosis(Record):
         return tuple(part for part in (*found, self.summary, self.failure) if part is not None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Survey(Record):
     """How probing many targets went; ``failure`` is None where the answer is yes."""
 
@@ -98,7 +109,7 @@ class Survey(Record):
         return (self.summary,) if self.failure is None else (self.summary, self.failure)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Repeated(Record):
     """One of many attempts at one target, and its answer where it has one of its own."""
 
@@ -109,7 +120,7 @@ class Repeated(Record):
         return (self.probe,) if self.reply is None else (self.probe, self.reply)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Repetition(Record):
     """How many attempts at one target went; the reasons are those of the best that was not a yes."""
 
@@ -123,7 +134,7 @@ class Repetition(Record):
         return (self.summary,) if self.failure is None else (self.summary, self.failure)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Loopback(Record):
     """netlab probing a listener of its own, and one message and its reply: both ends of one conversation."""
 
@@ -143,7 +154,7 @@ class Loopback(Record):
         return tuple(part for part in (*found, self.summary) if part is not None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoadReport(Record):
     """How a run of many exchanges went.
 
@@ -174,3 +185,31 @@ class LoadReport(Record):
     ended_by: str | None = None
     statistics: dict[str, float] = field(default_factory=dict)
     histogram: tuple[tuple[float, float, int], ...] | None = None
+
+
+@record
+class FaultKind(Record):
+    """A fault that a server can be asked for with --fault.
+
+    ``usage`` is how it is written, ``does`` what the server does, ``sees`` what a client sees.  ``server`` and
+    ``client`` are two command lines that show it, and ``status`` is the exit status of the client's.
+    """
+
+    event = "fault_kind"
+    fault: str
+    usage: str
+    does: str
+    sees: str
+    server: str
+    client: str
+    status: int
+
+
+@record
+class FaultList(Record):
+    """All the faults that one kind of server can do."""
+
+    kinds: tuple[FaultKind, ...]
+
+    def parts(self) -> tuple[Record, ...]:
+        return self.kinds

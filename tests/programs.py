@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 __all__ = ["NETLAB", "ROOT", "SERVER_PORT", "Netlab", "Program", "StartProgram", "clean_environment", "run_netlab"]
 
@@ -145,6 +145,7 @@ class Program:
       stdin: PIPE, DEVNULL or a descriptor.
       pass_fds: descriptors that the program inherits.
       naive: its tracebacks are its own affair (a program that is not netlab).
+      popen: makes the process.
     """
 
     def __init__(
@@ -156,9 +157,10 @@ class Program:
         stdin: int = subprocess.PIPE,
         pass_fds: Sequence[int] = (),
         naive: bool = False,
+        popen: Callable[..., Any] = subprocess.Popen,
     ) -> None:
         self._naive = naive
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[bytes] = popen(
             list(argv),
             stdin=stdin,
             stdout=subprocess.PIPE,

@@ -48,6 +48,11 @@ class Running:
             assert came, f"{kind.__name__} number {number} did not come, but {told[:20]}"
         return self.of(kind)[number - 1]
 
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the records so far have to satisfy."""
+        with self._changed:
+            assert self._changed.wait_for(condition, TIMEOUT), f"not with {[record.event for record in self.records]}"
+
     def connect(self, number: int = 0) -> socket.socket:
         """Connect a client to the number-th socket."""
         return connect(self.sockets[number].endpoint)

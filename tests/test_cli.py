@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -16,9 +17,9 @@ COMMANDS = ("serve-tcp", "serve-threaded", "serve-udp", "send", "chat", "probe")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_sections_and_an_example(netlab: Netlab, command: str) -> None:
+def test_help_shows_sections_and_an_example(netlab_here: Netlab, command: str) -> None:
     for flag in ("--help", "-h"):
-        done = netlab(command, flag)
+        done = netlab_here(command, flag)
         text = done.stdout.decode()
         assert done.returncode == 0
         assert text.startswith(f"Usage: netlab {command}")
@@ -26,16 +27,18 @@ def test_help_shows_sections_and_an_example(netlab: Netlab, command: str) -> Non
         assert "\nOutput:\n" in text
         assert f"netlab {command}" in text.split("\n", 1)[1]
         assert max(map(len, text.splitlines())) <= 80
+        assert text.isascii()
+        assert not re.search(r"\w-$|\[default:[^]]*$", text, re.MULTILINE), "what is searched for is broken in two"
 
 
-def test_bare_netlab_shows_the_way_in(netlab: Netlab) -> None:
-    done = netlab()
+def test_bare_netlab_shows_the_way_in(netlab_here: Netlab) -> None:
+    done = netlab_here()
     assert done.returncode == 2
     assert done.stderr.decode().rstrip().endswith("First: netlab probe --loopback")
 
 
-def test_the_group_has_six_commands(netlab: Netlab) -> None:
-    text = netlab("--help").stdout.decode()
+def test_the_group_has_six_commands(netlab_here: Netlab) -> None:
+    text = netlab_here("--help").stdout.decode()
     listed = [line.split()[0] for line in text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()]
     assert sorted(listed) == sorted(COMMANDS)
 
@@ -75,8 +78,8 @@ def test_version(netlab: Netlab) -> None:
         (["chat", "--encoding", "klingon"], "klingon"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(netlab: Netlab, args: list[str], says: str) -> None:
-    done = netlab(*args)
+def test_bad_input_is_one_clear_line_and_status_2(netlab_here: Netlab, args: list[str], says: str) -> None:
+    done = netlab_here(*args)
     assert done.returncode == 2
     assert done.stdout == b""
     last = done.stderr.decode().splitlines()[-1]

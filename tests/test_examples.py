@@ -14,7 +14,7 @@ import pytest
 from netlab.cli import cli
 from netlab.errors import LocalError
 from netlab.reference.tree import read_tree
-from tests.programs import Program, StartProgram, clean_environment, run_netlab
+from tests.programs import Netlab, Program, StartProgram, clean_environment
 
 EXAMPLES = {command.name: command.examples for command in read_tree(cli)[1:]}
 SERVERS = [line for name, lines in EXAMPLES.items() if name.startswith("serve") for line in lines]
@@ -64,19 +64,19 @@ def test_every_example_has_its_test() -> None:
 
 
 @pytest.mark.parametrize("line", SERVERS)
-def test_example_of_a_server(line: str, start_netlab: StartProgram, tmp_path: Path) -> None:
+def test_example_of_a_server(line: str, start_netlab: StartProgram, netlab_here: Netlab, tmp_path: Path) -> None:
     here = re.sub(r"(?<=:)(7|9999)\b", "0", line.replace("/tmp/s", f"{tmp_path}/s"))
     here = re.sub(r"(?<=-p )\d+", "0", here)
     server = start_netlab(*shlex.split(here)[1:], env=ANY_PORT, cwd=tmp_path)
     endpoint = server.ready().replace("[::]", "[::1]")
     if "--reply discard" in line:
-        done = run_netlab("send", endpoint, "hello", "--until", "none")
+        done = netlab_here("send", endpoint, "hello", "--until", "none")
         server.wait_for("68 65 6c 6c 6f")
     elif "--reply broadcast" in line:  # whoever is alone in the room hears nothing
-        done = run_netlab("send", endpoint, "hello", "--until", "none")
+        done = netlab_here("send", endpoint, "hello", "--until", "none")
         server.wait_for("hello")
     else:
-        done = run_netlab("send", endpoint, "hello", "--expect", "hello" if "echo" in line else "received 5 bytes")
+        done = netlab_here("send", endpoint, "hello", "--expect", "hello" if "echo" in line else "received 5 bytes")
     assert (done.returncode, done.stderr) == (0, b"")
     if "--once" in line:
         assert server.wait().returncode == 0

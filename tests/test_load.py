@@ -395,7 +395,7 @@ def test_ctrl_c_shows_the_figures_and_ends_by_the_signal(start_netlab: StartProg
         (["-j", "9999999", "x"], "is too many"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(netlab: Netlab, args: list[str], says: str) -> None:
-    done = netlab("send", ":9", *args)
+def test_what_makes_no_sense_is_a_usage_error(netlab_here: Netlab, args: list[str], says: str) -> None:
+    done = netlab_here("send", ":9", *args)
     assert done.returncode == 2
     assert says in done.stderr.decode().splitlines()[-1]

@@ -214,12 +214,12 @@ def test_ok_if_says_which_verdicts_are_a_yes(ok: tuple[str, ...], status: int) -
     assert (found.failure is None) == (status == 0)
 
 
-def test_status_and_failure_are_equal_with_and_without_json(netlab: Netlab) -> None:
+def test_status_and_failure_are_equal_with_and_without_json(netlab_here: Netlab) -> None:
     with peers.mute_server() as server, peers.refusing_port() as closed, peers.silent_listener() as silent:
         cases = [(server.endpoint, 0), (closed.endpoint, 7), (silent.endpoint, 28), ("no-such-name.invalid:1", 6)]
         for target, status in cases:
-            text = netlab("probe", target, "-w", "100ms")
-            as_json = netlab("probe", target, "-w", "100ms", "--json")
+            text = netlab_here("probe", target, "-w", "100ms")
+            as_json = netlab_here("probe", target, "-w", "100ms", "--json")
             assert (text.returncode, as_json.returncode) == (status, status)
             lines = json_lines(as_json)
             assert [line["event"] for line in lines] == ["probe", "summary"] + ["error"] * bool(status)
@@ -249,10 +249,10 @@ def test_refused_on_this_host_says_how_to_start_a_server(netlab: Netlab) -> None
 
 
 @pytest.mark.parametrize("family", ["-4", "-6"])
-def test_the_default_host_follows_the_family(netlab: Netlab, family: str) -> None:
+def test_the_default_host_follows_the_family(netlab_here: Netlab, family: str) -> None:
     host = {"-4": "127.0.0.1", "-6": "::1"}[family]
     with peers.mute_server((host, 0)) as peer:
-        done = netlab("probe", family, "-p", str(peer.port), "--json")
+        done = netlab_here("probe", family, "-p", str(peer.port), "--json")
     assert done.returncode == 0
     assert json_lines(done)[0]["target"] == peer.endpoint
 
@@ -284,8 +284,8 @@ def test_the_default_host_follows_the_family(netlab: Netlab, family: str) -> Non
         (["-h", "db"], "-H db"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_status_2(netlab: Netlab, args: list[str], says: str) -> None:
-    done = netlab("probe", *args)
+def test_bad_input_is_one_clear_line_and_status_2(netlab_here: Netlab, args: list[str], says: str) -> None:
+    done = netlab_here("probe", *args)
     assert done.returncode == 2
     assert done.stdout == b""
     assert says in done.stderr.decode()

@@ -344,11 +344,11 @@ def test_lists_of_ports_and_files_of_targets(netlab: Netlab, tmp_path: Path) -> 
     ]
 
 
-def test_text_and_json_say_the_same_by_status_and_stderr(netlab: Netlab) -> None:
+def test_text_and_json_say_the_same_by_status_and_stderr(netlab_here: Netlab) -> None:
     with listeners(1) as (port,), closed_ports(1) as (shut,):
         word = f"127.0.0.1:{port},{shut}"
         for args in ([], ["--any"], ["--ok-if", "open,refused"], ["--ok-if", "timeout"]):
-            text, as_json = netlab("probe", word, *args), netlab("probe", word, *args, "--json")
+            text, as_json = netlab_here("probe", word, *args), netlab_here("probe", word, *args, "--json")
             assert text.returncode == as_json.returncode
             assert text.stderr == as_json.stderr
             verdicts = [line["verdict"] for line in json_lines(as_json) if line["event"] == "probe"]
@@ -367,7 +367,7 @@ def test_progress_is_on_a_terminals_stderr_and_leaves_no_trace() -> None:
     try:
         with peers.silent_listener() as silent:
             done = subprocess.run(
-                [sys.executable, "-m", "netlab", "probe", "-w", "900ms", *[silent.endpoint] * 25],
+                [sys.executable, "-m", "netlab", "probe", "-w", "700ms", *[silent.endpoint] * 25],
                 env=clean_environment({"TERM": "xterm"}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

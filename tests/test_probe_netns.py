@@ -9,27 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.netns import LACKING, PROBES
 from tests.programs import clean_environment
-
-# Prints what `netlab probe --json` would, for many targets in one process.
-SCRIPT = """
-import json, sys
-from netlab.endpoint import Endpoint
-from netlab.render.jsonlines import to_json
-from netlab.socketops import Method, diagnose
-for target in sys.argv[1:]:
-    found = diagnose(Endpoint.parse(target), Method(timeout=0.1))
-    print(json.dumps(json.loads(to_json(found.best)) | {"means": found.means, "likely": found.likely}))
-"""
-
-LACKING = ("Operation not permitted", "Operation not supported", "No such file or directory", "Unknown device type")
-"""What ip and nft say where a right or a kernel module is missing."""
 
 
 def probes(words: tuple[str, ...], setup: str, *targets: str) -> list[dict[str, Any]]:
     """Probe targets in a namespace after ``setup``, which skips where the kernel or a tool refuses it."""
     done = subprocess.run(
-        [*words, "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, "-c", SCRIPT, *targets],
+        [*words, "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, "-c", PROBES, "0.1", "", *targets],
         env=clean_environment(),
         capture_output=True,
         text=True,
@@ -186,7 +173,9 @@ def test_used_up_source_ports_are_this_hosts_fault(require_netns: tuple[str, ...
             "sh",
             sys.executable,
             "-c",
-            holder + SCRIPT,
+            holder + PROBES,
+            "0.1",
+            "",
             "127.0.0.1:7",
         ],
         env=clean_environment(),

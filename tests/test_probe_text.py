@@ -116,7 +116,7 @@ def test_only_the_verdict_is_coloured() -> None:
     plain = re.sub(r"\x1b\[\d+m", "", line)
     assert plain == "open         127.0.0.1:9999                                           0.212 ms"
     assert len(re.findall(r"\x1b\[\d+m", line)) == 2
-    for verdict, color in [("refused", "31"), ("timeout", "33"), ("no-answer", "33"), ("error", "31")]:
+    for verdict, color in [("refused", "31"), ("timeout", "35"), ("no-answer", "35"), ("error", "31")]:
         assert PROBE_LINES[Probe](COLOURED, replace(REFUSED, verdict=verdict))[0].startswith(f"\x1b[{color}m{verdict}")
 
 
@@ -190,9 +190,9 @@ def test_failures_go_to_stderr_and_facts_to_stdout(netlab: Netlab) -> None:
 
 
 @pytest.mark.parametrize("args", [["--options"], ["--all-options"], ["--tcp-info"], ["--set", "SO_RCVBUF=4096"]])
-def test_pages_of_one_socket_fit(netlab: Netlab, args: list[str]) -> None:
+def test_pages_of_one_socket_fit(netlab_here: Netlab, args: list[str]) -> None:
     with peers.mute_server() as peer:
-        done = netlab("probe", peer.endpoint, *args)
+        done = netlab_here("probe", peer.endpoint, *args)
     assert done.returncode == 0
     assert_page(done.stdout.decode())
     if args[0] == "--set":
@@ -202,10 +202,10 @@ def test_pages_of_one_socket_fit(netlab: Netlab, args: list[str]) -> None:
 @pytest.mark.parametrize(
     "args", [[], ["-u"], ["-6"], ["--type", "seqpacket"], ["--type", "dgram"], ["-U", "PATH"], ["-u", "-6"]]
 )
-def test_loopback_needs_no_server_and_shows_both_ends(netlab: Netlab, tmp_path: Path, args: list[str]) -> None:
+def test_loopback_needs_no_server_and_shows_both_ends(netlab_here: Netlab, tmp_path: Path, args: list[str]) -> None:
     if "-6" in args and not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
-    done = netlab("probe", "--loopback", *(str(tmp_path / "s") if arg == "PATH" else arg for arg in args))
+    done = netlab_here("probe", "--loopback", *(str(tmp_path / "s") if arg == "PATH" else arg for arg in args))
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
     lines = text.splitlines()

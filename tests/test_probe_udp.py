@@ -149,12 +149,12 @@ def _outcome(question: Question) -> str:
     return "silent" if question.error is None else "closed"
 
 
-def test_the_payload_is_what_the_user_says(tmp_path: Path, netlab: Netlab) -> None:
+def test_the_payload_is_what_the_user_says(tmp_path: Path, netlab_here: Netlab) -> None:
     request = tmp_path / "request.bin"
     request.write_bytes(b"\x00\xff file")
     for text, data in [("hello", b"hello"), ("hex:00 ff", b"\x00\xff"), (f"@{request}", b"\x00\xff file"), ("", b"")]:
         with peers.mute_udp() as peer:
-            done = netlab("probe", peer.endpoint, "--payload", text, "-w", "30ms")
+            done = netlab_here("probe", peer.endpoint, "--payload", text, "-w", "30ms")
             assert peer.socket.recv(100) == data
         assert done.returncode == 28
         assert f"sent 3 x {len(data)} B".encode() in done.stdout

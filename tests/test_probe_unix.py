@@ -174,16 +174,16 @@ def test_a_full_datagram_queue_is_busy(tmp_path: Path) -> None:
     assert "poll() does not say writable" in found.best.evidence
 
 
-def test_types_and_statuses_on_the_command_line(netlab: Netlab, tmp_path: Path) -> None:
+def test_types_and_statuses_on_the_command_line(netlab_here: Netlab, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with bound("unix-seqpacket", path):
-        assert netlab("probe", "-U", path, "--type", "seqpacket").returncode == 0
-        assert netlab("probe", f"unix-seqpacket:{path}", "--json").returncode == 0
-        assert netlab("probe", "-U", path).returncode == 45
-    stale = netlab("probe", f"unix-seqpacket:{path}")
+        assert netlab_here("probe", "-U", path, "--type", "seqpacket").returncode == 0
+        assert netlab_here("probe", f"unix-seqpacket:{path}", "--json").returncode == 0
+        assert netlab_here("probe", "-U", path).returncode == 45
+    stale = netlab_here("probe", f"unix-seqpacket:{path}")
     assert stale.returncode == 7
     assert stale.stdout.decode().startswith(f"refused      unix-seqpacket:{path}")
-    too_long = netlab("probe", "unix:" + "x" * 108)
+    too_long = netlab_here("probe", "unix:" + "x" * 108)
     assert too_long.returncode == 2
     assert b"107 is the most" in too_long.stderr
 

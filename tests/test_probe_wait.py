@@ -154,7 +154,7 @@ def test_of_many_one_may_do(one_is_enough: bool, status: int) -> None:
     assert len(shown) == 2
 
 
-def test_on_the_command_line(netlab: Netlab, start_netlab: StartProgram) -> None:
+def test_on_the_command_line(netlab_here: Netlab, start_netlab: StartProgram) -> None:
     up = threading.Event()
     with starting_later(up) as target:
         program = start_netlab("probe", target, "--wait", "10s", "--json")
@@ -163,10 +163,10 @@ def test_on_the_command_line(netlab: Netlab, start_netlab: StartProgram) -> None
         assert done.returncode == 0
         probe, summary = (json.loads(line) for line in done.stdout.splitlines())
         assert (probe["verdict"], summary["verdict"], summary["status"]) == ("open", "open", 0)
-        text = netlab("probe", target, "--wait", "1s")
+        text = netlab_here("probe", target, "--wait", "1s")
     assert text.returncode == 0
     with peers.refusing_port() as shut:
-        refused = netlab("probe", shut.endpoint, "--wait", "200ms")
+        refused = netlab_here("probe", shut.endpoint, "--wait", "200ms")
     assert refused.returncode == 7
     assert re.match(rb"refused      127\.0\.0\.1:\d+   after 0\.\d s: refused x\d", refused.stdout)
     assert refused.stderr.startswith(b"means ")

@@ -15,6 +15,7 @@ from netlab.records import (
     Closed,
     Connected,
     ErrorReport,
+    FaultReport,
     Listening,
     Received,
     Record,
@@ -118,12 +119,16 @@ def test_endpoints_are_their_text_and_cannot_break_the_line() -> None:
     ("record", "keys"),
     [
         (Listening(endpoint=PEER, fileno=3, backlog=5), "endpoint fileno backlog"),
-        (Serving(model="m", reply="ack", exit_word="exit", reach="r", cpu=0), "model reply exit_word reach cpu"),
+        (
+            Serving(model="m", reply="ack", exit_word="exit", reach="r", cpu=0, faults=("drop=10%",), seed=7),
+            "model reply exit_word reach cpu faults seed",
+        ),
         (
             Connected(peer=PEER, local=PEER, conn=1, clients=1, max_clients=9, waited_us=1.0, pid=1, uid=2, gid=3),
             "peer local conn clients max_clients waited_us pid uid gid",
         ),
         (Waiting(endpoint=PEER, queued=1, backlog=5), "endpoint queued backlog"),
+        (FaultReport(fault="delay", effect="waits 300 ms", peer=PEER, conn=1), "fault effect peer conn"),
         (
             Closed(
                 peer=PEER, reason="reset", bytes_in=1, bytes_out=2, duration_us=3.0, conn=4, errno=104, errno_name="E"

@@ -32,8 +32,8 @@ def calls_of(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_the_four_options(command: str, netlab: Netlab) -> None:
-    text = netlab(command, "--help").stdout.decode()
+def test_every_command_has_the_four_options(command: str, netlab_here: Netlab) -> None:
+    text = netlab_here(command, "--help").stdout.decode()
     section = text.partition("\nTrace:\n")[2]
     assert re.findall(r"^  (--[a-z-]+)", section, re.MULTILINE) == [
         "--trace",
@@ -54,8 +54,10 @@ def test_every_command_has_the_four_options(command: str, netlab: Netlab) -> Non
         (("--type", "dgram"), ("- 5 B -", "- 17 B -")),
     ],
 )
-def test_the_first_picture(args: tuple[str, ...], labels: tuple[str, ...], netlab: Netlab, require_ipv6: None) -> None:
-    done = netlab("probe", "--loopback", "--diagram", *args)
+def test_the_first_picture(
+    args: tuple[str, ...], labels: tuple[str, ...], netlab_here: Netlab, require_ipv6: None
+) -> None:
+    done = netlab_here("probe", "--loopback", "--diagram", *args)
     assert (done.returncode, done.stderr) == (0, b"")
     text = done.stdout.decode()
     assert text.lstrip().startswith("CLIENT  MainThread")
@@ -170,9 +172,9 @@ def test_ctrl_c_draws_what_was(start_netlab: StartProgram) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "txt", "mmd", "svg"])
-def test_trace_files(suffix: str, netlab: Netlab, tmp_path: Path) -> None:
+def test_trace_files(suffix: str, netlab_here: Netlab, tmp_path: Path) -> None:
     path = tmp_path / f"trace.{suffix}"
-    done = netlab("probe", "--loopback", "--trace-file", str(path))
+    done = netlab_here("probe", "--loopback", "--trace-file", str(path))
     assert done.returncode == 0
     assert done.stdout.startswith(b"open  ")
     starts = {"jsonl": '{"event":"call"', "txt": "        ", "mmd": "sequenceDiagram", "svg": "<svg "}
@@ -190,9 +192,9 @@ def test_trace_files(suffix: str, netlab: Netlab, tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(
-    args: tuple[str, ...], says: str, netlab: Netlab
+    args: tuple[str, ...], says: str, netlab_here: Netlab
 ) -> None:
-    done = netlab("probe", "--loopback", *args)
+    done = netlab_here("probe", "--loopback", *args)
     assert done.returncode == 2
     assert says in " ".join(done.stderr.decode().split())
     assert done.stdout == b""
@@ -239,12 +241,12 @@ def test_nothing_is_drawn_of_nothing(netlab: Netlab, tmp_path: Path) -> None:
     ],
 )
 def test_two_programs_make_one_picture(
-    serve: tuple[str, ...], send: tuple[str, ...], labels: tuple[str, ...], start_server: StartProgram, netlab: Netlab,
-    tmp_path: Path,
+    serve: tuple[str, ...], send: tuple[str, ...], labels: tuple[str, ...], start_server: StartProgram,
+    netlab_here: Netlab, tmp_path: Path,
 ) -> None:  # fmt: skip
     path = str(tmp_path / "server.jsonl")
     server: Program = start_server(*serve, "--once", "--quiet", "--trace-file", path)
-    done = netlab("send", server.endpoint, "hello", *send, "--diagram", "--trace-peer", path)
+    done = netlab_here("send", server.endpoint, "hello", *send, "--diagram", "--trace-peer", path)
     assert server.wait().returncode == 0
     text = done.stderr.decode()
     assert done.returncode == 0, text
@@ -268,21 +270,25 @@ def test_the_merged_calls_can_be_written_again(start_server: StartProgram, netla
     assert [call["mono_us"] for call in calls] == sorted(call["mono_us"] for call in calls)
 
 
-@pytest.mark.slow
-def test_a_peer_s_trace_that_never_comes(netlab: Netlab, tmp_path: Path) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a tenth of the usual time for the other program's trace."""
+    monkeypatch.setattr("netlab.cli.tracing._PEER_PATIENCE", 0.2)
+
+
+def test_a_peer_s_trace_that_never_comes(netlab_here: Netlab, impatient: None, tmp_path: Path) -> None:
     with reply_server(b"pong\n") as peer:
-        done = netlab("send", peer.endpoint, "ping", "--diagram", "--trace-peer", str(tmp_path / "missing.jsonl"))
+        done = netlab_here("send", peer.endpoint, "ping", "--diagram", "--trace-peer", str(tmp_path / "missing.jsonl"))
     assert done.returncode == 2
     assert b"no such file" in done.stderr
     assert done.stdout == b"pong\n"
 
 
-@pytest.mark.slow
-def test_a_trace_of_something_else(netlab: Netlab, tmp_path: Path) -> None:
+def test_a_trace_of_something_else(netlab_here: Netlab, impatient: None, tmp_path: Path) -> None:
     path = str(tmp_path / "other.jsonl")
-    netlab("probe", "--loopback", "--trace-file", path)
+    netlab_here("probe", "--loopback", "--trace-file", path)
     with reply_server(b"pong\n") as peer:
-        done = netlab("send", peer.endpoint, "ping", "--diagram", "--trace-peer", path)
+        done = netlab_here("send", peer.endpoint, "ping", "--diagram", "--trace-peer", path)
     assert done.returncode == 2
     assert b"none of its sockets talked to one of this program's" in done.stderr
 

@@ -140,14 +140,14 @@ def test_a_server_that_stops_reading_is_28(netlab: Netlab) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"half an ans"])
-def test_a_reset_is_56_with_what_came_before_it(netlab: Netlab, answer: bytes) -> None:
+def test_a_reset_is_56_with_what_came_before_it(netlab_here: Netlab, answer: bytes) -> None:
     def answer_and_reset(client: socket.socket) -> None:
         client.recv(100)
         client.sendall(answer)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, peers.RESET_ON_CLOSE)
 
     with listening(answer_and_reset) as target:
-        done = netlab("send", target, "ping")
+        done = netlab_here("send", target, "ping")
     assert (done.returncode, done.stdout) == (56, answer)
     assert b"connection reset by peer (ECONNRESET)" in done.stderr
     assert f"sent 4 B, peer sent {len(answer)} B, broken after ".encode() in done.stderr

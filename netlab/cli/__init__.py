@@ -1,6 +1,6 @@
 """The command line: a Click group of six commands, each a thin wrapper over `netlab.socketops`.
 
-Nothing but Click and this package is imported before a command runs: start-up is part of the product.
+Nothing but Click and the command that runs is imported before it runs: start-up is part of the product.
 """
 
 from __future__ import annotations
@@ -10,20 +10,52 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from netlab import __version__
-from netlab.cli.chat import chat
-from netlab.cli.command import Group
-from netlab.cli.probe import probe
-from netlab.cli.send import send
-from netlab.cli.serve_tcp import serve_tcp
-from netlab.cli.serve_threaded import serve_threaded
-from netlab.cli.serve_udp import serve_udp
 
 __all__ = ["cli", "main", "run"]
+
+
+class Group(click.Group):
+    """A group that knows its commands by name, in order, and imports each when it is asked for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands:
+            return None
+        name = cmd_name.replace("-", "_")
+        found: click.Command = getattr(import_module(f"netlab.cli.{name}"), name)
+        return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            if exc.possibilities:
+                raise
+            from netlab.cli.habits import advice
+
+            instead = advice(exc.option_name) or "Options stand behind a command, as in netlab probe -v."
+            raise click.UsageError(f"{exc.message} {instead}", ctx) from None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as exc:
+            from netlab.cli.habits import advice_for_command
+
+            instead = advice_for_command(args)
+            if not instead:
+                raise
+            raise click.UsageError(f"{exc.message} {instead}", ctx) from None
 
 
 def _print_completion(ctx: click.Context, param: click.Parameter, shell: str | None) -> None:
@@ -38,6 +70,7 @@ def _print_completion(ctx: click.Context, param: click.Parameter, shell: str | N
 
 @click.group(
     cls=Group,
+    commands=[click.Command(name) for name in ("serve-tcp", "serve-threaded", "serve-udp", "send", "chat", "probe")],
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "NETLAB", "max_content_width": 80},
     epilog="First: netlab probe --loopback",
 )
@@ -55,10 +88,6 @@ def cli() -> None:
     """A command-line laboratory for sockets: serve, send, chat, probe, and see what a connection does."""
 
 
-for _command in (serve_tcp, serve_threaded, serve_udp, send, chat, probe):
-    cli.add_command(_command)
-
-
 def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit status; only a bug in netlab raises.
 
@@ -72,7 +101,7 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
-        exc.show()
+        _show(exc)
         return exc.exit_code
     except KeyboardInterrupt:
         return 130
@@ -85,6 +114,18 @@ def run(args: Sequence[str]) -> int:
             return 23
         raise
     return 0
+
+
+def _show(exc: click.ClickException) -> None:
+    """Show an error of the command line; the words that it quotes may be a stranger's, such as a file's name."""
+    import io
+
+    from netlab.render.safe import defuse
+
+    shown = io.StringIO()
+    exc.show(shown)
+    with contextlib.suppress(OSError):  # nobody is left to tell
+        click.echo("\n".join(map(defuse, shown.getvalue().split("\n"))), err=True, nl=False)
 
 
 def main() -> NoReturn:

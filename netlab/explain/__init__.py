@@ -11,9 +11,8 @@ ICMP message becomes which errno is the kernel's icmp_err_convert (net/ipv4/icmp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from errno import errorcode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netlab.explain.connecting import CONNECT
 from netlab.explain.icmp import explain_icmp
@@ -41,8 +40,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """One outcome in words.
 
     ``what`` is what was seen (``the host answered RST at once``), ``means`` what that says about the two sides,

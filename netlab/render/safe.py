@@ -35,9 +35,9 @@ _ALWAYS = (
 _INVISIBLE = _ALWAYS + _JOINERS + _SELECTORS
 # One class first, and what stands before it second: a search for a class is five times as fast as one for a branch.
 _UNLESS_USED = rf"(?<![^\x00-\x7f{_JOINERS}][{_JOINERS}])(?<![^\x00-\x1f{_JOINERS}{_SELECTORS}][{_SELECTORS}])"
-_LINE = re.compile(rf"[\x00-\x1f\\{_INVISIBLE}]{_UNLESS_USED}")
-_MULTILINE = re.compile(rf"[\x00-\x08\x0b-\x1f\\{_INVISIBLE}]{_UNLESS_USED}")
-_OWN = re.compile(rf"[\x00-\x1f{_INVISIBLE}]{_UNLESS_USED}")
+_LINE = rf"[\x00-\x1f\\{_INVISIBLE}]{_UNLESS_USED}"
+_MULTILINE = rf"[\x00-\x08\x0b-\x1f\\{_INVISIBLE}]{_UNLESS_USED}"
+_OWN = rf"[\x00-\x1f{_INVISIBLE}]{_UNLESS_USED}"
 INVISIBLE = re.compile(rf"[\x00-\x1f{_INVISIBLE}]")
 """Every character that is ever escaped, whatever stands before it, but the backslash."""
 
@@ -67,18 +67,25 @@ def _show_decoded(match: re.Match[str]) -> str:
     return _NAMED.get(char) or hex_escape(char)
 
 
+def _replace(pattern: str, show: Callable[[re.Match[str]], str], text: str) -> str:
+    """Replace what a pattern finds; none finds printable ASCII but the backslash, and most runs have nothing else."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return re.sub(pattern, show, text)
+
+
 def escape(text: str) -> str:
     r"""Make one line of visible text of any text, reversibly.
 
     >>> print(escape("you \x1b[2J\u202egnp\n\\"))
     you \x1b[2J\u202egnp\n\\
     """
-    return _LINE.sub(_show, text)
+    return _replace(_LINE, _show, text)
 
 
 def escape_multiline(text: str) -> str:
     """Escape for a terminal that shows whole replies: newline and TAB pass as they are, the rest as in `escape`."""
-    return _MULTILINE.sub(_show, text)
+    return _replace(_MULTILINE, _show, text)
 
 
 def escape_decoded(text: str, *, multiline: bool = False) -> str:
@@ -86,7 +93,7 @@ def escape_decoded(text: str, *, multiline: bool = False) -> str:
 
     Here a wrong byte is ``\xHH``, so a C1 control that came as a proper character is ``\u0080`` to ``\u009f``.
     """
-    return (_MULTILINE if multiline else _LINE).sub(_show_decoded, text)
+    return _replace(_MULTILINE if multiline else _LINE, _show_decoded, text)
 
 
 def defuse(text: str) -> str:
@@ -94,7 +101,7 @@ def defuse(text: str) -> str:
 
     Not reversible.  A path with a backslash can still be pasted.
     """
-    return _OWN.sub(_show, text)
+    return _replace(_OWN, _show, text)
 
 
 def cut(escaped: str, limit: int) -> str:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netlab.endpoint import Endpoint
 from netlab.socketops.errqueue import IcmpError, read_error
@@ -31,8 +32,7 @@ _TRY_LATER = frozenset({errno.EAGAIN, errno.ENOBUFS})
 Ancillary = list[tuple[int, int, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back; ``ttl`` where the kernel told it, ``number`` of the datagram that it answers where it tells."""
 
     data: bytes

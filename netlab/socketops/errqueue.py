@@ -11,7 +11,7 @@ import errno
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netlab.errors import LocalError
 
@@ -32,8 +32,7 @@ _LARGEST = 2048
 """Room for what we sent, which comes back at the front; nothing that probe sends is larger."""
 
 
-@dataclass(frozen=True, slots=True)
-class IcmpError:
+class IcmpError(NamedTuple):
     """One entry of the queue.
 
     ``version`` is 4 or 6 where an ICMP message brought it, with its ``type``, ``code`` and ``sender``; 0 where this

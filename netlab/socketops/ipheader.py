@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 __all__ = ["IpHeader", "build_header", "internet_checksum", "parse_header"]
 
@@ -13,8 +13,7 @@ SIZE = _FIXED.size
 _DONT_FRAGMENT = 0x4000
 
 
-@dataclass(frozen=True, slots=True)
-class IpHeader:
+class IpHeader(NamedTuple):
     """An IPv4 header without options; ``total_length`` and ``checksum`` are filled in by `build_header`."""
 
     source: str
@@ -31,8 +30,8 @@ class IpHeader:
 
 def build_header(header: IpHeader, payload: bytes) -> bytes:
     """Return the 20 bytes of ``header`` in front of ``payload``, with total length and checksum."""
-    whole = replace(header, total_length=SIZE + len(payload), checksum=0)
-    return _pack(replace(whole, checksum=internet_checksum(_pack(whole))))
+    whole = header._replace(total_length=SIZE + len(payload), checksum=0)
+    return _pack(whole._replace(checksum=internet_checksum(_pack(whole))))
 
 
 def parse_header(packet: bytes) -> IpHeader:

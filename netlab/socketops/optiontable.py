@@ -12,9 +12,9 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["LEVELS", "OPTIONS", "Kind", "SocketOption"]
 
@@ -46,8 +46,7 @@ class Kind(Enum):
     ERRNO = "errno"
 
 
-@dataclass(frozen=True, slots=True)
-class SocketOption:
+class SocketOption(NamedTuple):
     """One option of getsockopt(2) and setsockopt(2).
 
     ``sockets`` names the kinds of socket that have it (`sockopts.socket_kind`), ``main`` those where it belongs to

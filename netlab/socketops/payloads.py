@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["PROTOCOLS", "Payload", "parse_payload", "payload_for"]
 
@@ -11,8 +11,7 @@ _SHOWN = 40
 """Characters of a payload in a line of evidence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """The bytes of one datagram, and what they are in words, where they have a name."""
 
     data: bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netlab.errors import LocalError, errno_name
 from netlab.records import Option
@@ -44,8 +44,7 @@ _CONGESTION_STEPS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What to set an option to: ``value`` as setsockopt takes it, ``text`` as it was written."""
 
     option: SocketOption
