@@ -154,7 +154,7 @@ class LocalError(NetlabError):
 
 
 class ClosedWithoutReply(NetlabError):
-    """The peer closed in good order without a reply where one was awaited."""
+    """The peer closed in good order without a reply where one was awaited, or in the middle of it."""
 
     status = 52
 

@@ -329,18 +329,18 @@ def test_a_reply_one_byte_at_a_time_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "replies"), [("line", [b"one\n", b"two\n", b"th"]), ("3", [b"one", b"\ntw", b"o\nt"]), ("first", None)]
+    ("until", "replies"), [("line", [b"one\n", b"two\n", b"th\n"]), ("3", [b"one", b"\ntw", b"o\nt"]), ("first", None)]
 )
 def test_what_belongs_to_the_next_reply_stays_for_it(until: str, replies: list[bytes] | None) -> None:
     with tcp_pair() as (connection, theirs):
-        theirs.sendall(b"one\ntwo\nth")
+        theirs.sendall(b"one\ntwo\nth\n")
         theirs.shutdown(socket.SHUT_WR)
         came = []
         for _ in replies or [b""]:
             seen: list[Record] = []
             exchange(connection, b"", emit=seen.append, until=Until.parse(until))
             came.append(payload(seen))
-    assert came == (replies or [b"one\ntwo\nth"])
+    assert came == (replies or [b"one\ntwo\nth\n"])
 
 
 def test_an_empty_message_sends_nothing_and_reads() -> None:
@@ -381,8 +381,21 @@ def test_eof_without_a_reply_is_an_error_under_every_rule(until: str) -> None:
     assert re.fullmatch(r"sent 4 B, peer sent 0 B, then EOF after [\d.]+ ms", caught.value.facts[0])
 
 
-def test_eof_ends_a_reply_under_every_rule() -> None:
-    for until in ("quiet", "line", "close", "5"):
+@pytest.mark.parametrize(("until", "missing"), [("line", "no newline came"), ("5", "fewer bytes came than --until")])
+def test_eof_before_the_end_that_was_asked_for_is_an_error(until: str, missing: str) -> None:
+    seen: list[Record] = []
+    with unix_pair(socket.SOCK_STREAM, Transport.UNIX) as (connection, theirs):
+        theirs.sendall(b"bye")
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ClosedWithoutReply, match="closed before the reply was whole") as caught:
+            exchange(connection, b"ping", emit=seen.append, until=Until.parse(until))
+    assert payload(seen) == b"bye"
+    assert caught.value.means.startswith(missing)
+    assert re.fullmatch(r"sent 4 B, peer sent 3 B, then EOF after [\d.]+ (ms|us)", caught.value.facts[0])
+
+
+def test_eof_ends_a_reply_that_has_no_other_end() -> None:
+    for until in ("quiet", "close"):
         seen: list[Record] = []
         with unix_pair(socket.SOCK_STREAM, Transport.UNIX) as (connection, theirs):
             theirs.sendall(b"bye")

@@ -83,9 +83,9 @@ def test_each_message_is_an_exchange(netlab: Netlab) -> None:
 
 
 @pytest.mark.parametrize("form", ["-p {port} hello", ":{port} hello", "{port} hello", "hello -H 127.0.0.1 -p {port}"])
-def test_ways_to_say_where(netlab: Netlab, form: str) -> None:
+def test_ways_to_say_where(netlab_here: Netlab, form: str) -> None:
     with peers.reply_server(b"ok") as peer:
-        done = netlab("send", *form.format(port=peer.port).split())
+        done = netlab_here("send", *form.format(port=peer.port).split())
     assert (done.returncode, peer.received) == (0, b"hello")
 
 
@@ -118,9 +118,9 @@ def test_exit_ends_the_conversation_with_our_server(netlab: Netlab, start_server
         (["--", "-x"], b"-x"),
     ],
 )
-def test_what_is_sent(netlab: Netlab, options: list[str], arrives: bytes) -> None:
+def test_what_is_sent(netlab_here: Netlab, options: list[str], arrives: bytes) -> None:
     with peers.reply_server(b"ok") as peer:
-        assert netlab("send", "-p", str(peer.port), "-H", peer.host, *options).returncode == 0
+        assert netlab_here("send", "-p", str(peer.port), "-H", peer.host, *options).returncode == 0
     assert peer.received == arrives
 
 
@@ -206,10 +206,10 @@ def test_an_input_to_a_datagram_socket_is_one_message(netlab: Netlab) -> None:
         (1, "pong", ["--expect", "ping", "--until", "first", "ping"]),
     ],
 )
-def test_what_is_expected_decides(netlab: Netlab, status: int, reply: str, args: list[str]) -> None:
+def test_what_is_expected_decides(netlab_here: Netlab, status: int, reply: str, args: list[str]) -> None:
     with peers.reply_server(reply.encode()) as peer:
-        done = netlab("send", "-p", str(peer.port), *args)
-        as_json = netlab("send", "-p", str(peer.port), "--json", *args)
+        done = netlab_here("send", "-p", str(peer.port), *args)
+        as_json = netlab_here("send", "-p", str(peer.port), "--json", *args)
     assert done.returncode == as_json.returncode == status
     assert done.stdout == reply.encode()
     last = json.loads(as_json.stdout.splitlines()[-1])
@@ -307,9 +307,9 @@ def failing_peer(kind: str) -> Iterator[list[str]]:
         ("reset", 56, "connection reset by peer (ECONNRESET)"),
     ],
 )
-def test_each_failure_has_its_status_and_says_why(netlab: Netlab, kind: str, status: int, says: str) -> None:
+def test_each_failure_has_its_status_and_says_why(netlab_here: Netlab, kind: str, status: int, says: str) -> None:
     with failing_peer(kind) as args:
-        done = netlab("send", *args)
+        done = netlab_here("send", *args)
     assert done.returncode == status
     assert says in done.stderr.decode().splitlines()[0]
 
@@ -368,8 +368,8 @@ def test_none_awaits_nothing(netlab: Netlab) -> None:
         (["-u", ":9", "-N", "x"], "datagrams have no end"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(netlab: Netlab, args: list[str], says: str) -> None:
-    done = netlab("send", *args)
+def test_what_makes_no_sense_is_a_usage_error(netlab_here: Netlab, args: list[str], says: str) -> None:
+    done = netlab_here("send", *args)
     assert done.returncode == 2
     assert says in done.stderr.decode().splitlines()[-1]
 

@@ -154,7 +154,8 @@ STREAM: dict[str, Row] = {
     "inet EMSGSIZE": (
         "the datagram is too big, and nothing was sent",
         "UDP carries 65,507 B over IPv4 and 65,527 B over IPv6 at most",
-        "more bytes than that limit; more than the path's MTU where fragments are forbidden (IP_MTU_DISCOVER)",
+        "more bytes than that limit; more than the path's MTU where fragments are forbidden (IP_MTU_DISCOVER); a "
+        "router with a smaller MTU has just said so: the next try goes in fragments",
         "route capture",
     ),
     "unix EMSGSIZE": (

@@ -16,6 +16,7 @@ from netlab.errors import AnswerNo, ClosedWithoutReply, NetlabError, ReceiveErro
 from netlab.records import Emit, Exchange
 from netlab.socketops.connection import BROKEN, CHUNK, Connection
 from netlab.socketops.queues import unacknowledged
+from netlab.socketops.tcpinfo import answers_no_more
 from netlab.socketops.until import Awaited, Expect, Until
 from netlab.values import format_bytes, format_elapsed, format_setting
 
@@ -28,6 +29,9 @@ _WHEN_WHOLE = {
     "size": "fewer bytes came than --until asks for",
 }
 """What was missing at the end of a reply, by the rule that awaited it."""
+
+_NO_ROOM_PAUSE = 0.01
+"""Seconds until the next try where poll promises room and send finds none."""
 
 _SHOWN = 64
 """Characters of a text that an error quotes."""
@@ -72,6 +76,7 @@ class ReplyReader:
         self._required = required or expect is not None
         self._lacks_eol = bool(message) and not message.endswith(b"\n")
         self._sent_before = connection.bytes_out
+        self._broken_promises = 0
         self._first_in: float | None = None
         self.started = self._sent_at = self._last_in = time.monotonic()
 
@@ -86,6 +91,7 @@ class ReplyReader:
     def sent(self) -> None:
         """Start the reply's clock anew: the message, or a part of it, is on its way."""
         self._sent_at = time.monotonic()
+        self._broken_promises = 0
 
     def time_left(self, now: float) -> float:
         """Return the seconds left for the reply at ``now``; infinite where it has no limit."""
@@ -101,13 +107,18 @@ class ReplyReader:
         ready = self._connection.wait(left, write=True)
         if ready.readable:
             self.take(size)
-        if left <= 0 and not ready.writable:
+        self._broken_promises += ready.writable
+        if self._broken_promises > 1 and left > 0:
+            # poll sees room in this socket's queue, but the host's memory for all of them is short (tcp(7), tcp_mem).
+            time.sleep(min(_NO_ROOM_PAUSE, left))
+        # A wait that is over still tries once: this process may have slept, and not the peer.
+        if left <= 0 and (not ready.writable or self._broken_promises > 1):
             raise TimedOut(
                 "send",
                 self._connection.target,
                 f"the peer took nothing more {self._limit()}",
                 facts=self.facts(", still connected"),
-                means="both kernels' buffers are full: the peer's program does not read",
+                means=self._why_no_room(),
                 next_steps=(self._patience(),),
             )
 
@@ -192,14 +203,14 @@ class ReplyReader:
 
         Raises:
           AnswerNo: what came is not what was expected.
-          ClosedWithoutReply: the peer closed, and nothing had come.
+          ClosedWithoutReply: the peer closed, and nothing had come, or not all that the rule awaits.
         """
         awaited, now = self.awaited, time.monotonic()
         if self._expect and not awaited.found:
             if not awaited.received:
                 raise self._closed_without_reply(now)
             raise self._answer_no("is not what came back" if self._expect.kind == "echo" else "is not in the reply")
-        if awaited.eof and self._required and not awaited.chunks:
+        if awaited.eof and self._required and (awaited.is_cut or not awaited.chunks):
             raise self._closed_without_reply(now)
         rtt = None if self._first_in is None or not self.bytes_out else max(self._first_in - self._sent_at, 0.0)
         return Exchange(
@@ -218,7 +229,17 @@ class ReplyReader:
 
     def _closed_without_reply(self, now: float) -> ClosedWithoutReply:
         tail = f", then EOF after {format_elapsed(now - self._sent_at)}"
-        return ClosedWithoutReply("receive", self._connection.target, "closed without a reply", facts=self.facts(tail))
+        where = "receive", self._connection.target
+        if not self.awaited.is_cut or not self.awaited.received:
+            return ClosedWithoutReply(*where, "closed without a reply", facts=self.facts(tail))
+        assert self.awaited.until is not None
+        return ClosedWithoutReply(
+            *where,
+            "closed before the reply was whole",
+            facts=self.facts(tail),
+            means=_WHEN_WHOLE[self.awaited.until.rule],
+            next_steps=(("--until close", "to take what comes until the peer closes"),),
+        )
 
     def _too_late(self) -> NetlabError:
         limit = self._limit()
@@ -275,6 +296,18 @@ class ReplyReader:
             acknowledged = f"the peer's kernel acknowledged only {format_bytes(max(size - waiting, 0))} of {size:,} B"
             return f"{acknowledged}: its buffer is full, or packets are lost"
         return f"the peer's kernel acknowledged all {format_bytes(size)}; its program has not answered"
+
+    def _why_no_room(self) -> str:
+        """Tell a peer that does not read from one that packets no longer reach."""
+        full = "both kernels' buffers are full: the peer's program does not read"
+        waiting = self._connection.unacknowledged()
+        if not waiting:
+            return full
+        size = self.bytes_out
+        acknowledged = f"the peer's kernel acknowledged {format_bytes(max(size - waiting, 0))} of {size:,} B"
+        if answers_no_more(self._connection.sock):
+            return f"{acknowledged} and answers no more: packets are lost on the way there or back"
+        return f"{acknowledged}; {full}"
 
     def _without_reply(self) -> tuple[tuple[str, str], ...]:
         patient = self._patience()

@@ -83,6 +83,7 @@ class Relay:
         self._backlog: deque[memoryview] = deque()
         self._waiting = 0  # bytes in the backlog
         self._unsaid: list[str] = []
+        self._untaken: list[str] = []
         self._reason = "exit"
         self._ended_at = self._out_at = self._in_at = connection.started
 
@@ -242,7 +243,10 @@ class Relay:
         if self._backlog:
             raise TimedOut("send", self.connection.target, f"the peer took nothing more {limit}")
         if self.connection.transport.has_connections:
-            raise TimedOut("receive", self.connection.target, f"the peer did not close {limit}")
+            # SIOCOUTQ counts a FIN as a byte.
+            left = min(self.connection.unacknowledged() - (not self.is_open), self.connection.bytes_out)
+            means = f"the peer's kernel has not acknowledged the last {format_bytes(left)}" if left > 0 else ""
+            raise TimedOut("receive", self.connection.target, f"the peer did not close {limit}", means=means)
         if self._in_at == self.connection.started:
             raise TimedOut("receive", self.connection.target, f"no reply {limit}")
 
@@ -251,9 +255,11 @@ class Relay:
         return self.connection.info(self.last_reply)
 
     def _take(self, lines: list[str], ended: bool, on_line: Callable[[str], None]) -> None:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if self.is_open:
+                self._untaken = lines[number:]  # if this one breaks the conversation
                 on_line(line)
+        self._untaken = []
         if ended and self.is_open:
             self.end()
 
@@ -264,6 +270,7 @@ class Relay:
     def _not_sent(self, rest: Callable[[], str]) -> tuple[str, ...]:
         """Return lines that tell what was typed and has not reached the kernel."""
         waiting = b"".join(self._backlog).decode(self._encoding, "replace")
-        lines = [*self._unsaid, *waiting.splitlines(), *(rest().splitlines() if self.is_open else ())]
+        typed = (*self._untaken, *rest().splitlines()) if self.is_open else ()
+        lines = [*self._unsaid, *waiting.splitlines(), *typed]
         more = (f"not sent: {len(lines) - _TOLD} lines more",) if len(lines) > _TOLD else ()
         return (*(f"not sent: {line}" for line in lines[:_TOLD]), *more)

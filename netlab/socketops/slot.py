@@ -228,13 +228,15 @@ class Slot:
             awaited.feed(data)
         if not awaited.ended_by:
             return False
-        if is_end and not awaited.chunks:
+        if is_end and (awaited.is_cut or not awaited.chunks):
             return self._closed()
         return DONE if what.expect is None or awaited.found else self._unexpected()
 
     def _closed(self) -> NetlabError:
         steps = (("--reconnect", "if the peer closes after each reply"),)
-        return ClosedWithoutReply("receive", self._what.target, "closed without a reply", next_steps=steps)
+        cut = self._awaited is not None and self._awaited.is_cut and self._awaited.received
+        cause = "closed before the reply was whole" if cut else "closed without a reply"
+        return ClosedWithoutReply("receive", self._what.target, cause, next_steps=steps)
 
     def _timed_out(self, cause: str) -> NetlabError:
         return TimedOut("receive", self._what.target, cause)

@@ -24,6 +24,7 @@ __all__ = [
     "OPTION_FLAGS",
     "SENTINELS",
     "STATE_NAMES",
+    "answers_no_more",
     "decode_tcp_info",
     "read_rtt",
     "read_syn_retransmits",
@@ -167,6 +168,16 @@ def read_syn_retransmits(sock: socket.socket) -> int:
     It counts all retransmissions: once data was sent, it is theirs too.
     """
     return _read(sock, 104).get("total_retrans", 0)
+
+
+def answers_no_more(sock: socket.socket) -> bool:
+    """Return whether the kernel sends again and again in vain; False where it is not TCP.
+
+    The kernel of a peer that does not read goes on to answer, with a window of 0, each probe of that window (RFC 9293,
+    3.8.6.1); one probe may be on its way.
+    """
+    found = _read(sock, 104)
+    return found.get("retransmits", 0) > 0 or found.get("probes", 0) > 1
 
 
 def show_field(name: str, value: int) -> str:

@@ -46,7 +46,7 @@ def quiet_after(*, near: bool, rtt: float | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """A rule for the end of a reply; the peer's EOF ends it under every rule.
+    """A rule for the end of a reply; the peer's EOF ends it under every rule, and cuts it under ``line`` and ``size``.
 
     Attributes:
       rule: ``none`` awaits nothing; ``first`` is whole with the first chunk or datagram, ``line`` with the first
@@ -189,6 +189,11 @@ class Awaited:
         """What said that the reply is whole; empty until then."""
         self._quiet = until.quiet if until and until.quiet is not None else quiet
         self._find = expect.finder(message) if expect else None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the peer's EOF came where the rule says that more was due."""
+        return self.ended_by == "EOF" and self.until is not None and self.until.rule in ("line", "size")
 
     def share(self, waiting: bytes) -> int:
         """Return how many of the bytes that wait to be read belong to this reply; the rest is the next one's."""
