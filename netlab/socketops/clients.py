@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Container
@@ -13,14 +14,14 @@ from typing import NamedTuple
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import errno_name
-from netlab.records import Closed, Connected, Emit, Received, Record, Sent, Summary, Waiting
+from netlab.records import Closed, Connected, Emit, FaultReport, Received, Record, Sent, Summary, Waiting
 from netlab.socketops.entrance import shut_down
 from netlab.socketops.opening import Bound
 from netlab.socketops.stop import Stop
 
 __all__ = ["CLIENT_RECORDS", "EOF", "GRACE", "UNFINISHED", "Client", "Clients", "Ending", "failed_call"]
 
-CLIENT_RECORDS: frozenset[type[Record]] = frozenset({Connected, Waiting, Received, Sent, Closed})
+CLIENT_RECORDS: frozenset[type[Record]] = frozenset({Connected, Waiting, Received, Sent, FaultReport, Closed})
 """What a server can tell of its clients; each is only made where it is wanted."""
 
 GRACE = 1.0
@@ -32,18 +33,25 @@ _UCRED = struct.Struct("iII")
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 _ORDERLY = frozenset({"eof", "reset"})
 """Close reasons after which nothing can be left to read."""
+_SCRAP = 64 * 1024
 _DRAINED = 64 if hasattr(socket, "MSG_DONTWAIT") else 0
 """Reads before a close that leaves something unread after all; arbitrary, 4 MiB."""
+_LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""struct linger: on, 0 seconds."""
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class Ending(NamedTuple):
-    """How a conversation ended: a close reason (see `netlab.records.Closed`), and which call met what errno."""
+    """How a conversation ended: a close reason (see `netlab.records.Closed`), and which call met what errno.
+
+    With ``resets`` it ends by RST, and not by FIN.
+    """
 
     reason: str
     errno: int | None = None
     operation: str | None = None
     stops_server: bool = False
+    resets: bool = False
 
 
 EOF = Ending("eof")
@@ -86,6 +94,8 @@ class Clients:
         self._tells_connected = Connected in watch
         self._tells_closed = Closed in watch
         self._tells = any(kind in watch for kind in CLIENT_RECORDS)
+        # For bytes that nobody wants, from any thread; made now, so that clients can be ended when memory has run out.
+        self._scrap = bytearray(_SCRAP)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._present: set[Client] = set()
@@ -116,7 +126,8 @@ class Clients:
             has_room = self._limit is None or present < self._limit
             if has_room:
                 self._present.add(client)
-                self._most = max(self._most, present + 1)
+                if present >= self._most:  # max() would cost more than all the rest here
+                    self._most = present + 1
                 if self._ending is not None:  # the stop came between accept and here
                     shut_down(sock, self._ending)
         if not has_room:
@@ -144,8 +155,10 @@ class Clients:
             self._bytes_out += client.bytes_out
             if self._ending is not None and not self._present:
                 self._changed.notify_all()
-        if ending.reason not in _ORDERLY:
-            _drain(client.sock)
+        if ending.resets:
+            _reset_on_close(client.sock)
+        elif ending.reason not in _ORDERLY:
+            _drain(client.sock, self._scrap)
         _close(client.sock)
         if self._tells_closed:
             self._emit(
@@ -239,7 +252,7 @@ def failed_call(exc: OSError, operation: str) -> Ending:
     return Ending(reason, exc.errno, operation)
 
 
-def _drain(sock: socket.socket) -> None:
+def _drain(sock: socket.socket, scrap: bytearray) -> None:
     """End what we send, and read what has come, so that the close that follows is no reset.
 
     A close with bytes unread resets the connection (RFC 2525 section 2.17), which may take the last reply with it.
@@ -247,10 +260,16 @@ def _drain(sock: socket.socket) -> None:
     shut_down(sock, socket.SHUT_WR)
     try:
         for _ in range(_DRAINED):
-            if not sock.recv(65536, _MSG_DONTWAIT):
+            if not sock.recv_into(scrap, 0, _MSG_DONTWAIT):
                 return
     except OSError:  # EAGAIN: there is no more; or it is over anyway
         return
+
+
+def _reset_on_close(sock: socket.socket) -> None:
+    """Let close send RST: lingering for 0 seconds drops what is unsent (socket(7))."""
+    with contextlib.suppress(OSError):  # over already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
 
 
 def _close(sock: socket.socket) -> None:

@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from netlab.errors import LocalError, errno_name
@@ -24,7 +24,17 @@ from netlab.records import Emit, WarningReport
 from netlab.socketops.opening import Bound
 from netlab.socketops.stop import Stop
 
-__all__ = ["PAUSE", "SEND_TIMEOUT", "Entrance", "Lost", "Shortage", "non_blocking", "shut_down"]
+__all__ = [
+    "PAUSE",
+    "SEND_TIMEOUT",
+    "Entrance",
+    "Lost",
+    "Shortage",
+    "non_blocking",
+    "quick_accept",
+    "shut_down",
+    "time_limit",
+]
 
 SEND_TIMEOUT = 10.0
 """Seconds that one send may block: a client that does not read by then is gone for good."""
@@ -43,7 +53,7 @@ _THAT_CLIENT = frozenset(
     getattr(errno, name, errno.ECONNABORTED)
     for name in (
         *("ECONNABORTED", "EPERM", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH"),
-        *("ENONET", "ENOPROTOOPT", "EOPNOTSUPP", "ETIMEDOUT"),
+        *("ENONET", "ENOPROTOOPT", "EOPNOTSUPP", "ETIMEDOUT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "ENOSR"),
     )
 )
 _LOST_IN_A_ROW = 10
@@ -146,6 +156,7 @@ class Entrance:
             (socket.SO_SNDTIMEO, _timeval(SEND_TIMEOUT)),
         )
         self._lost = Lost()
+        self._accepts = {bound.sock: quick_accept(bound.sock) for bound in listeners}
         self._ready: list[Bound] = []
         self._selector: selectors.BaseSelector | None = None
         self._on_exit = contextlib.ExitStack()
@@ -185,7 +196,7 @@ class Entrance:
             if bound is None:
                 continue
             try:
-                sock, address = bound.sock.accept()
+                sock, address = self._accepts[bound.sock]()
             except OSError as exc:
                 self._survive(exc, bound)
                 continue
@@ -227,6 +238,33 @@ class Entrance:
             # A limit that --set has given stays.
             if not any(sock.getsockopt(socket.SOL_SOCKET, option, len(value))):
                 sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def quick_accept(listener: socket.socket) -> Callable[[], tuple[socket.socket, object]]:
+    """Return what accepts as ``listener.accept()`` does, but asks for its family and type only once.
+
+    socket.accept makes enums of both for every client, which is a twentieth of what a short connection costs.  Where
+    the listener is of another class, or has no `_accept`, its own method is returned.
+    """
+    accept: Callable[[], tuple[int, object]] | None = getattr(listener, "_accept", None)
+    if accept is None or type(listener) is not socket.socket:
+        return listener.accept
+    family, kind, proto = int(listener.family), int(listener.type), listener.proto
+
+    def take() -> tuple[socket.socket, object]:
+        fileno, address = accept()
+        return socket.socket(family, kind, proto, fileno), address
+
+    return take
+
+
+def time_limit(sock: socket.socket, option: int) -> float:
+    """Return what SO_RCVTIMEO or SO_SNDTIMEO is set to, in seconds, 0 for no limit."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, option, len(_timeval(0)))
+    if sys.platform == "win32":
+        return float(struct.unpack("=L", raw)[0] / 1000)
+    seconds, micros = struct.unpack("@ll", raw)
+    return float(seconds + micros / 1e6)
 
 
 def _timeval(seconds: float) -> bytes:

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-__all__ = ["Stop", "Watcher", "poller", "wait_readable"]
+from netlab.errors import LocalError
+
+__all__ = ["Stop", "Watcher", "poller", "start_thread", "wait_readable"]
 
 
 class Stop:
@@ -124,7 +126,11 @@ class Watcher:
         return min(waits) * 1000 if waits else None
 
     def __enter__(self) -> Watcher:
-        self._thread.start()
+        try:
+            start_thread(self._thread)
+        except LocalError:
+            self._end.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -133,6 +139,18 @@ class Watcher:
         self._end.close()
         if self._failure is not None and exc is None:
             raise self._failure
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+      LocalError: this host gives no more (EAGAIN of pthread_create(3)).
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        raise LocalError("start", "a thread", "this host gives no more threads") from None
 
 
 def wait_readable(sock: socket.socket | Stop, timeout: float | None) -> bool:

@@ -1,0 +1,148 @@
+"""What is special about a client that sends much at once: larger buffers, and blocks that are discarded unseen."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from netlab import socketops
+from netlab.records import Closed, Connected, Summary
+from tests.peers import RESET_ON_CLOSE
+from tests.servers import Running, flood, read_to_end, running
+
+Serve = Callable[..., None]
+MUCH = 8 * 1024 * 1024
+"""Bytes that fill every buffer on the way."""
+
+
+@pytest.fixture(params=[socketops.serve_iteratively, socketops.serve_threaded], ids=["tcp", "threaded"])
+def serve(request: pytest.FixtureRequest) -> Serve:
+    function: Serve = request.param
+    return function
+
+
+@contextlib.contextmanager
+def unwatched(serve: Serve, name: socketops.ReplyName, idle_timeout: float = 300.0) -> Iterator[Running]:
+    """Run a server that shows no chunk, so that the quickest way is taken."""
+    reply = socketops.make_reply(name)
+    with running(serve, reply=reply, watch={Connected, Closed}, idle_timeout=idle_timeout) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def sending(work: Callable[[], None]) -> Iterator[None]:
+    """Do something in another thread while the block runs."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        assert chunk, f"the end came after {len(data)} bytes"
+        data += chunk
+    return bytes(data)
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    sock.close()
+
+
+def test_echo_of_any_sizes_is_what_was_sent(serve: Serve) -> None:
+    chance = random.Random(1)
+    pieces = [chance.randbytes(chance.choice((1, 3, 1000, 2048, 2049, 65536, 300_000))) for _ in range(60)]
+
+    def send() -> None:
+        for piece in pieces:
+            client.sendall(piece)
+        client.shutdown(socket.SHUT_WR)
+
+    with unwatched(serve, "echo") as server, server.connect() as client:
+        with sending(send):
+            assert read_to_end(client) == b"".join(pieces)
+        closed = server.wait(Closed)
+    size = sum(map(len, pieces))
+    assert (closed.reason, closed.bytes_in, closed.bytes_out) == ("eof", size, size)
+
+
+def test_small_messages_are_echoed_at_once_after_large_ones(serve: Serve) -> None:
+    large = random.Random(2).randbytes(MUCH)
+    with unwatched(serve, "echo") as server, server.connect() as client:
+        with sending(lambda: client.sendall(large)):
+            assert read_exactly(client, len(large)) == large
+        for byte in b"one by one":
+            client.send(bytes([byte]))
+            assert client.recv(10) == bytes([byte])
+
+
+def test_echo_waits_for_a_slow_reader_and_loses_nothing(serve: Serve) -> None:
+    pattern = random.Random(3).randbytes(1_000_003)
+    size = 0
+    with unwatched(serve, "echo") as server, server.connect() as client:
+        client.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):  # all buffers are full, and the server blocks in send
+            while True:
+                size += client.send(pattern[size % len(pattern) :])
+        client.settimeout(5)
+        client.shutdown(socket.SHUT_WR)
+        received = read_exactly(client, size)
+        assert client.recv(1) == b""
+    assert received == (pattern * (size // len(pattern) + 1))[:size]
+
+
+@pytest.mark.parametrize("name", ["echo", "discard"])
+def test_reset_in_the_middle_ends_that_client_alone(serve: Serve, name: socketops.ReplyName) -> None:
+    with unwatched(serve, name) as server:
+        client = server.connect()
+        client.sendall(b"x" * 1_000_000)
+        reset(client)
+        assert server.wait(Closed).reason == "reset"
+        with server.connect() as other:
+            other.send(b"hello")
+            other.shutdown(socket.SHUT_WR)
+            assert read_to_end(other) == (b"hello" if name == "echo" else b"")
+
+
+@pytest.mark.parametrize("name", [pytest.param("echo", marks=pytest.mark.slow), "discard"])
+def test_stop_in_the_middle_ends_it(serve: Serve, name: socketops.ReplyName) -> None:
+    with unwatched(serve, name) as server, server.connect() as client:
+        client.sendall(b"x" * 1_000_000)
+        server.wait(Connected)
+        with sending(lambda: flood(client)):
+            server.stop.set("SIGTERM")
+            summary = server.wait(Summary)
+    assert summary.ended_by == "SIGTERM"
+    assert summary.bytes_in > 0
+
+
+def test_discard_counts_every_byte_of_blocks_and_of_what_follows(serve: Serve) -> None:
+    with unwatched(serve, "discard") as server, server.connect() as client:
+        client.sendall(b"x" * MUCH)
+        for _ in range(10):
+            client.send(b"y")
+        client.sendall(b"x" * (MUCH + 1))
+        client.shutdown(socket.SHUT_WR)
+        assert read_to_end(client) == b""
+        closed = server.wait(Closed)
+    assert (closed.reason, closed.bytes_in) == ("eof", 2 * MUCH + 11)
+
+
+@pytest.mark.slow
+def test_idle_timeout_counts_from_the_last_byte_of_a_stream(serve: Serve) -> None:
+    with unwatched(serve, "discard", idle_timeout=1.0) as server, server.connect() as client:
+        client.sendall(b"x" * (MUCH + 1))
+        assert read_to_end(client) == b""
+        closed = server.wait(Closed)
+    assert (closed.reason, closed.bytes_in) == ("timeout", MUCH + 1)
+    assert closed.duration_us < 1_800_000
