@@ -54,6 +54,13 @@ def test_notify_socket_hears_that_it_is_ready(start_server: StartProgram, where:
         assert manager.recv(100) == b"READY=1\n"
 
 
+def test_notify_socket_that_nobody_reads_is_said_before_any_client_comes(netlab: Netlab, tmp_path: Path) -> None:
+    done = netlab("serve-tcp", "-p", "0", env={"NOTIFY_SOCKET": f"{tmp_path}/nobody"})
+    assert done.returncode == 45
+    assert f"notify {tmp_path}/nobody: no such file or directory (ENOENT)" in done.stderr.decode()
+    assert done.stdout == b"", "nothing was ready"
+
+
 def start_with_sockets(start: StartProgram, sockets: list[socket.socket], *args: str) -> Program:
     """Start netlab as systemd does: sockets from descriptor 3 on, LISTEN_PID its own process."""
     numbers = [sock.fileno() for sock in sockets]

@@ -17,7 +17,7 @@ from netlab.errors import LocalError, UsageError
 if TYPE_CHECKING:
     from netlab.socketops import Bound
 
-__all__ = ["check_ready_fd", "inherited_listeners", "notify_ready"]
+__all__ = ["check_readiness", "inherited_listeners", "notify_ready"]
 
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
@@ -58,14 +58,16 @@ def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.so
     return adopted
 
 
-def check_ready_fd(ready_fd: int | None) -> None:
-    """Refuse a descriptor that cannot be written to while nothing is open yet: afterwards clients think we are ready.
+def check_readiness(ready_fd: int | None) -> None:
+    """Refuse what could not be told that the server is ready while nothing is open yet: afterwards clients come.
 
     Raises:
       UsageError: ``ready_fd`` is not open for writing.
+      LocalError: nobody listens at NOTIFY_SOCKET.
     """
     if ready_fd is not None:
         _write_ready_fd(ready_fd, b"")
+    _notify(b"")
 
 
 def _write_ready_fd(ready_fd: int, data: bytes) -> None:
@@ -87,12 +89,20 @@ def notify_ready(listeners: Sequence[Bound], ready_fd: int | None) -> None:
         _write_ready_fd(ready_fd, os.fsencode(lines))
         if ready_fd > 2:  # standard output and error are still needed
             os.close(ready_fd)
+    _notify(b"READY=1\n")
+
+
+def _notify(message: bytes) -> None:
+    """Connect to NOTIFY_SOCKET, where there is one, and send the message, unless it is empty."""
     path = os.environ.get("NOTIFY_SOCKET", "")
-    if path:
-        address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.settimeout(1.0)
-            try:
-                notify.sendto(b"READY=1\n", address)
-            except OSError as exc:
-                raise LocalError.from_os(exc, "notify", path) from None
+    if not path:
+        return
+    address = b"\0" + os.fsencode(path[1:]) if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(1.0)
+        try:
+            manager.connect(address)
+            if message:
+                manager.send(message)
+        except OSError as exc:
+            raise LocalError.from_os(exc, "notify", path) from None

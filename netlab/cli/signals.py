@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["die_by", "raise_descriptor_limit", "stop_on_signals"]
 
+_ONE_REQUEST = 0.05
+"""Seconds in which a signal that comes again is the same request: timeout(1) signals its child, then the group of both.
+A hand at Ctrl-C takes three times as long."""
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Give a Stop that SIGINT and SIGTERM set; a second signal ends the process at once, as if unhandled.
+    """Give a Stop that SIGINT and SIGTERM set; a second request ends the process at once, as if unhandled.
 
     A thread of its own listens for them.  The kernel may give a signal to any thread, Python runs handlers in the main
     one alone, and that may block in a call that the signal did not interrupt: of 40 SIGTERM to a server whose threads
@@ -27,6 +32,7 @@ def stop_on_signals() -> Iterator[Stop]:
     import threading
 
     from netlab.socketops import Stop
+    from netlab.socketops.stop import start_thread
 
     received = 0
 
@@ -36,7 +42,11 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def listen() -> None:
         nonlocal received
+        last, until = 0, 0.0
         while numbers := reader.recv(1):
+            if numbers[0] == last and time.monotonic() < until:
+                continue
+            last, until = numbers[0], time.monotonic() + _ONE_REQUEST
             received += 1
             if not stop.is_set():
                 stop.set(signal.Signals(numbers[0]).name)
@@ -48,7 +58,7 @@ def stop_on_signals() -> Iterator[Stop]:
     writer.setblocking(False)
     listener = threading.Thread(target=listen, name="signals", daemon=True)
     with reader, writer, Stop() as stop:
-        listener.start()
+        start_thread(listener)
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         wakeup = signal.set_wakeup_fd(writer.fileno())
         try:

@@ -1,0 +1,51 @@
+"""Options of a server that would have no effect: refused where they are typed, for whoever types one expects it.
+
+What stands in the environment is for many runs, and may be of no use in one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from netlab.endpoint import Endpoint
+
+__all__ = ["refuse_idle_mode", "refuse_idle_options"]
+
+_WITH_WORDS = ("ack", "broadcast")
+"""Replies that acknowledge and know an exit word."""
+
+
+def refuse_idle_options(ctx: click.Context) -> None:
+    """Refuse what the kind of reply makes no use of, and a log that would have clients' bytes in it.
+
+    Raises:
+      UsageError: it says which.
+    """
+    chosen = ctx.params
+    if chosen["output"] == "-":
+        raise click.UsageError("-o - would put what clients send into the log: write -o FILE.", ctx)
+    for name in ("ack_text", "exit_word", "stop_on_exit"):
+        if chosen["reply"] not in _WITH_WORDS and chosen[name] and _is_typed(ctx, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{flag} is for --reply ack and broadcast, not for {chosen['reply']}.", ctx)
+    if chosen["stop_on_exit"] and not chosen["exit_word"] and _is_typed(ctx, "stop_on_exit"):
+        raise click.UsageError("--stop-on-exit needs an exit word, and --exit-word is empty.", ctx)
+
+
+def refuse_idle_mode(ctx: click.Context, places: Sequence[Endpoint], *, adopted: bool) -> None:
+    """Refuse --mode where no file of a socket is made.
+
+    Raises:
+      UsageError: it says what it is for.
+    """
+    makes_file = not adopted and any(one.transport.is_unix and not one.path.startswith("@") for one in places)
+    if _is_typed(ctx, "mode") and not makes_file:
+        raise click.UsageError("--mode is for the file of a unix socket that netlab makes (-U PATH).", ctx)
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
