@@ -18,6 +18,7 @@ from netlab.errors import ConnectError, LocalError, NetlabError, OutputError, Re
 from netlab.records import (
     Closed,
     Connected,
+    FaultReport,
     Listening,
     Received,
     Record,
@@ -151,6 +152,9 @@ def test_a_server_from_its_ready_line_to_its_summary(shown: Shown) -> None:
         ),
         (Received(peer=PEER, data=b"a" * 5000, conn=1), "#1 < " + "a" * 64 + "...(5,000 B)"),
         (Received(peer=PEER, data=b"\x1b[2J\r\n#2 closed", conn=1), r"#1 < \x1b[2J\r\n#2 closed"),
+        (FaultReport(fault="delay", effect="waits 300 ms", peer=PEER, conn=1), "#1 fault delay: waits 300 ms"),
+        (FaultReport(fault="drop", effect="lost", peer=UDP), "127.0.0.1:4444 fault drop: lost"),
+        (FaultReport(fault="no-accept", effect="full"), "fault no-accept: full"),
         (closed(reason="eof", conn=None), "closed: peer sent EOF after 1.20 s, out 17 B, in 5 B"),
         (
             Summary(ended_by="SIGTERM", duration_us=2e6, datagrams_in=1, datagrams_out=0, bytes_in=5, dropped=47),
@@ -164,6 +168,12 @@ def test_a_server_from_its_ready_line_to_its_summary(shown: Shown) -> None:
 )
 def test_one_record_one_line(shown: Shown, record: Record, line: str) -> None:
     assert shown(record) == ([line], [])
+
+
+@pytest.mark.parametrize(("seed", "line"), [(None, "faults: delay=1s, stall"), (7, "faults: delay=1s, stall (seed 7)")])
+def test_what_goes_wrong_on_purpose_has_a_line_of_its_own(shown: Shown, seed: int | None, line: str) -> None:
+    out, _ = shown(Serving(model="m", reply="ack", exit_word=None, reach="x", faults=("delay=1s", "stall"), seed=seed))
+    assert out == ["model: m; reply: ack; x", line]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +312,7 @@ def test_json_is_ascii_for_a_terminal_that_takes_no_utf8(shown: Shown) -> None:
 def test_colour_marks_directions_and_verdicts_and_nothing_else(shown: Shown) -> None:
     out, err = shown(Received(peer=PEER, data=b"<\x1b", conn=1), WarningReport(message="w"), TimedOut("receive"))
     assert out == ["#1 \x1b[32m<\x1b[0m <" + r"\x1b"]
-    assert err == ["\x1b[33mnetlab: warning:\x1b[0m w", "\x1b[31mnetlab:\x1b[0m receive: failed"]
+    assert err == ["\x1b[35mnetlab: warning:\x1b[0m w", "\x1b[31mnetlab:\x1b[0m receive: failed"]
 
 
 def test_colour_left_open_looks_at_each_stream() -> None:

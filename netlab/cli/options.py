@@ -189,8 +189,30 @@ def _reply_options(*, rooms: bool) -> Callable[[F], F]:
     )
 
 
-def server_options(*, rooms: bool) -> Callable[[F], F]:
-    """What all three servers share beside `where_options`; ``rooms`` are for servers of connections."""
+def _fault_options(*, datagrams: bool) -> Callable[[F], F]:
+    from netlab.cli.faulting import FaultName, FaultOption  # which clients have no use for
+
+    return _together(
+        click.option(
+            "--fault",
+            cls=FaultOption,
+            type=FaultName(datagrams=datagrams),
+            multiple=True,
+            section="What",
+            help="Misbehave on purpose. Repeatable; NAME is one of NAMES. --fault list tells more.",
+        ),
+        option(
+            "--seed",
+            type=click.IntRange(min=0),
+            metavar="N",
+            section="What",
+            help="Let chance repeat itself: same number, same faults.",
+        ),
+    )
+
+
+def server_options(*, datagrams: bool) -> Callable[[F], F]:
+    """What all three servers share beside `where_options`; only those of connections have rooms."""
     return _together(
         option(
             "--mode",
@@ -201,7 +223,8 @@ def server_options(*, rooms: bool) -> Callable[[F], F]:
             help="Permissions of the unix socket file.",
             show_default=True,
         ),
-        _reply_options(rooms=rooms),
+        _reply_options(rooms=not datagrams),
+        _fault_options(datagrams=datagrams),
         option("-1", "--once", "once", is_flag=True, section="When", help="End after one client (or datagram)."),
         option("--duration", type=DURATION, default="0", section="When", help="End after so long."),
         option("--stop-on-exit", is_flag=True, section="When", help="Let the exit word stop the server, too."),

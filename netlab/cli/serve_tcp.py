@@ -18,7 +18,7 @@ BACKLOG = 5
 @click.command(name="serve-tcp", cls=Command, serves=True)
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options("stream", "seqpacket")
-@server_options(rooms=True)
+@server_options(datagrams=False)
 @stream_server_options(BACKLOG)
 @option("--concurrent", is_flag=True, section="What", help="Serve all clients at once, from an event loop.")
 @max_clients_option()
@@ -37,6 +37,7 @@ def serve_tcp(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -> Non
       netlab serve-tcp -p 0 --once --quiet -o upload.bin
       netlab serve-tcp --concurrent --reply broadcast
       netlab serve-tcp unix:/tmp/s --type seqpacket
+      netlab serve-tcp --fault delay=300ms
     """
     from netlab import socketops
     from netlab.cli.serving import serving

@@ -21,7 +21,7 @@ thousand of them be.  64 KiB was too small for a deep repr."""
 @click.command(name="serve-threaded", cls=Command, serves=True, short_help="Serve each client in a thread of its own.")
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options("stream", "seqpacket")
-@server_options(rooms=True)
+@server_options(datagrams=False)
 @stream_server_options(None)
 @max_clients_option()
 @option(

@@ -15,7 +15,7 @@ __all__ = ["serve_udp"]
 @click.command(name="serve-udp", cls=Command, serves=True, short_help="Serve datagrams, on UDP or a unix socket.")
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options()
-@server_options(rooms=False)
+@server_options(datagrams=True)
 @click.pass_context
 def serve_udp(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -> None:
     """Answer each datagram by itself, on UDP or a unix datagram socket.
@@ -29,6 +29,7 @@ def serve_udp(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -> Non
       netlab serve-udp :7 --reply echo
       netlab serve-udp -p 514 --reply discard --hexdump
       netlab serve-udp unix-dgram:/tmp/s
+      netlab serve-udp --fault duplicate=10% --seed 7
     """
     from netlab import socketops
     from netlab.cli.serving import serving

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlab.cli.readiness import check_ready_fd, inherited_listeners, notify_ready
+from netlab.cli.effects import refuse_idle_mode, refuse_idle_options
+from netlab.cli.faulting import check_faults, chosen_faults, described
+from netlab.cli.readiness import check_readiness, inherited_listeners, notify_ready
 from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
 from netlab.cli.tracing import socket_class
 from netlab.cli.where import family, names_place, server_endpoint
@@ -19,8 +21,9 @@ from netlab.cli.where import family, names_place, server_endpoint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netlab.endpoint import Endpoint
     from netlab.records import Emit
-    from netlab.socketops import Bound, Reply, Room
+    from netlab.socketops import Bound, Faults, Reply, Room
 
 __all__ = ["serving"]
 
@@ -58,7 +61,9 @@ def serving(
     from netlab import socketops
 
     chosen = ctx.params
-    check_ready_fd(chosen["ready_fd"])
+    faults = chosen_faults(ctx, datagrams=datagrams)
+    refuse_idle_options(ctx)
+    check_readiness(chosen["ready_fd"])
     raise_descriptor_limit()
     reply = _room(ctx, has_room=has_room) if chosen["reply"] == "broadcast" else _reply(ctx, datagrams=datagrams)
     with ExitStack() as stack:
@@ -69,19 +74,23 @@ def serving(
 
             emit = saver = stack.enter_context(Saver(chosen["output"], ctx.obj))
             wants = saver.wants
-        sockets = [
-            stack.enter_context(bound)
-            for bound in inherited_listeners("datagram" if datagrams else "stream", socket_class(ctx))
-            or _open(ctx, word, datagrams=datagrams)
-        ]
-        _refuse_two_places(ctx, word, sockets)
+        kind = "datagram" if datagrams else "stream"
+        adopted = [stack.enter_context(bound) for bound in inherited_listeners(kind, socket_class(ctx))]
+        _refuse_two_places(ctx, word, adopted)
+        places = [bound.endpoint for bound in adopted] or [server_endpoint(ctx, word, datagram=datagrams)]
+        refuse_idle_mode(ctx, places, adopted=bool(adopted))
+        check_faults(ctx, faults, places)
+        sockets = adopted or [stack.enter_context(bound) for bound in _open(ctx, places[0], datagrams=datagrams)]
+        if faults is not None and faults.never_accepts:
+            stack.enter_context(socketops.full_queues(sockets))
         stop = stack.enter_context(stop_on_signals())
         _announce(ctx, sockets, emit)
-        _describe(ctx, sockets, emit, reply, model=model, cpu=cpu)
+        _describe(ctx, sockets, emit, reply, faults, model=model, cpu=cpu)
         notify_ready(sockets, chosen["ready_fd"])
         yield {
             "sockets": sockets,
             "reply": reply,
+            "faults": faults,
             "stop": stop,
             "emit": emit,
             "watch": {kind for kind in socketops.CLIENT_RECORDS if wants(kind)},
@@ -131,11 +140,10 @@ def _eol(ctx: click.Context) -> str:
     return _EOLS["crlf" if ctx.params["crlf"] else ctx.params["eol"]]
 
 
-def _open(ctx: click.Context, word: str | None, *, datagrams: bool) -> list[Bound]:
+def _open(ctx: click.Context, endpoint: Endpoint, *, datagrams: bool) -> list[Bound]:
     from netlab import socketops
 
     chosen = ctx.params
-    endpoint = server_endpoint(ctx, word, datagram=datagrams)
     where: dict[str, Any] = {"family": family(ctx), "settings": chosen["set"], "mode": chosen["mode"]}
     where["socket_class"] = socket_class(ctx)
     if datagrams:
@@ -143,10 +151,10 @@ def _open(ctx: click.Context, word: str | None, *, datagrams: bool) -> list[Boun
     return socketops.listen(endpoint, backlog=chosen["backlog"], **where)
 
 
-def _refuse_two_places(ctx: click.Context, word: str | None, sockets: Sequence[Bound]) -> None:
+def _refuse_two_places(ctx: click.Context, word: str | None, adopted: Sequence[Bound]) -> None:
     """Refuse a place on the command line beside sockets that the parent has passed."""
     given = [word] if word else names_place(ctx)
-    if given and any(bound.adopted for bound in sockets):
+    if given and adopted:
         raise click.UsageError(f"LISTEN_FDS has brought the sockets to serve, so {given[0]} cannot name others.", ctx)
 
 
@@ -158,7 +166,14 @@ def _announce(ctx: click.Context, sockets: Sequence[Bound], emit: Emit) -> None:
 
 
 def _describe(
-    ctx: click.Context, sockets: Sequence[Bound], emit: Emit, reply: Reply | Room, *, model: str, cpu: int | None
+    ctx: click.Context,
+    sockets: Sequence[Bound],
+    emit: Emit,
+    reply: Reply | Room,
+    faults: Faults | None,
+    *,
+    model: str,
+    cpu: int | None,
 ) -> None:
     from netlab import socketops
     from netlab.records import Serving
@@ -171,5 +186,6 @@ def _describe(
             exit_word=ctx.params["exit_word"] if ends_on_word else None,
             reach=socketops.reach([bound.endpoint for bound in sockets]),
             cpu=cpu,
+            **described(ctx, faults),
         )
     )

@@ -69,10 +69,11 @@ def _lines_of(kind: type[Record]) -> Lines:
     """Return what shows such records; what shows reports is imported when one comes."""
     if kind in _LINES:
         return _LINES[kind]
+    from netlab.render.fault_text import LINES as FAULT_LINES
     from netlab.render.load_text import LINES as LOAD_LINES
     from netlab.render.probe_text import PROBE_LINES
 
-    return LOAD_LINES.get(kind) or PROBE_LINES[kind]
+    return LOAD_LINES.get(kind) or FAULT_LINES.get(kind) or PROBE_LINES[kind]
 
 
 def _advice_of(kind: type[Record]) -> Lines:
@@ -125,15 +126,16 @@ class Renderer:
         """
         if self._quiet and not isinstance(record, _WHEN_QUIET):
             return
+        if self._takes_plain_lines and type(record) is Received and self._bar is None:
+            # Needs no lock: a connection's chunks come from one thread, and the Writer keeps its lines in order.
+            line = self._view.plain_line(record)
+            if line is not None:
+                self._records.write_soon(line)
+                return
         # One lock over making and writing: a connection's decoder sees its chunks in the order of the lines.
         with self._lock:
             if self._bar is not None:
                 self._bar.hide()
-            if self._takes_plain_lines and type(record) is Received:
-                line = self._view.plain_line(record)
-                if line is not None:
-                    self._records.write_soon(line)
-                    return
             if self._json:
                 for part in record.parts():
                     self._stdout.write(self._json_line(part))

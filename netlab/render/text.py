@@ -19,6 +19,7 @@ from netlab.endpoint import Endpoint
 from netlab.records import (
     Closed,
     Connected,
+    FaultReport,
     Listening,
     Received,
     Record,
@@ -46,7 +47,8 @@ _REASONS = {
 
 _IN, _OUT = "<", ">"
 # What `netlab.render.safe` leaves as it is, less what is not ASCII.
-_PLAIN = re.compile(rb"[ -\[\]-~]{0,%d}" % PREVIEW)
+_PLAIN = bytes(range(ord(" "), ord("~") + 1)).replace(b"\\", b"")
+_PLAIN_FRONT = re.compile(rb"[ -\[\]-~]{0,%d}" % PREVIEW)
 _DIRECTION_COLORS = {_IN: "green", _OUT: "cyan"}
 
 
@@ -85,17 +87,17 @@ class View:
         """
         data, size = record.data, len(record.data)
         front = self._plain_fronts.get(record.conn)
-        plain = _PLAIN.match(data)
-        if front is None or record.size is not None or plain is None:
+        if front is None or record.size is not None:
             return None
-        end = plain.end()
-        if 0 < end == size:
-            return front + data + b"\n"
-        if end == size - 1 <= PREVIEW - 2 and data.endswith(b"\n"):
-            return b"%b%b\\n\n" % (front, data[:end])
+        if 0 < size <= PREVIEW:
+            odd = data.translate(None, _PLAIN)  # half the cost of a search for a pattern
+            if not odd:
+                return front + data + b"\n"
+            return front + data[:-1] + b"\\n\n" if odd == b"\n" == data[-1:] and size < PREVIEW else None
+        plain = _PLAIN_FRONT.match(data)
         # An escape takes two columns at least, so that none fits after all columns but one.
-        if end >= PREVIEW - 1 and data.isascii():
-            return front + data[:end] + _tail(size)
+        if plain is not None and plain.end() >= PREVIEW - 1 and data.isascii():
+            return front + data[: plain.end()] + _tail(size)
         return None
 
     def paint(self, text: str, color: str) -> str:
@@ -160,7 +162,7 @@ def _is_datagram(record: Received | Sent) -> bool:
     return record.conn is None and (record.peer is None or record.peer.transport.is_datagram)
 
 
-def _front(record: Received | Sent | Closed) -> str:
+def _front(record: Received | Sent | FaultReport | Closed) -> str:
     return shown_endpoint(record.peer) if record.conn is None else f"#{record.conn}"
 
 
@@ -175,7 +177,11 @@ def _serving(_view: View, record: Serving) -> list[str]:
     parts.append(record.reach)
     if record.cpu is not None:
         parts.append(f"cpu {record.cpu}")
-    return [defuse("; ".join(parts))]
+    lines = ["; ".join(parts)]
+    if record.faults:
+        seed = "" if record.seed is None else f" (seed {record.seed})"
+        lines.append(f"faults: {', '.join(record.faults)}{seed}")
+    return [defuse(line) for line in lines]
 
 
 def _connected(_view: View, record: Connected) -> list[str]:
@@ -211,6 +217,11 @@ def _sent(view: View, record: Sent) -> list[str]:
     return [f"{first} ({record.calls} calls)" if record.calls > 1 else first, *rest]
 
 
+def _fault(_view: View, record: FaultReport) -> list[str]:
+    front = "" if record.conn is None and record.peer is None else f"{_front(record)} "
+    return [defuse(f"{front}fault {record.fault}: {record.effect}")]
+
+
 def _closed(view: View, record: Closed) -> list[str]:
     left = view.forget(_front(record), record.conn)
     why = _REASONS.get(record.reason, record.reason) + (f" ({record.errno_name})" if record.errno_name else "")
@@ -225,7 +236,7 @@ def _closed(view: View, record: Closed) -> list[str]:
 
 
 def _warning(view: View, record: WarningReport) -> list[str]:
-    return [f"{view.paint('netlab: warning:', 'yellow')} {defuse(record.message)}"]
+    return [f"{view.paint('netlab: warning:', 'magenta')} {defuse(record.message)}"]
 
 
 def _summary(_view: View, record: Summary) -> list[str]:
@@ -251,6 +262,7 @@ LINES: Mapping[type[Record], Lines] = {
     Waiting: _waiting,
     Received: _received,
     Sent: _sent,
+    FaultReport: _fault,
     Closed: _closed,
     WarningReport: _warning,
     Summary: _summary,

@@ -54,9 +54,11 @@ if TYPE_CHECKING:
     from netlab.socketops.connection import Connection
     from netlab.socketops.datagram import serve_datagrams
     from netlab.socketops.exchanging import converse, exchange
+    from netlab.socketops.faults import Faults, parse_fault, unable
     from netlab.socketops.iterative import serve_iteratively
     from netlab.socketops.load import Load, Plan
     from netlab.socketops.loopback import probe_loopback
+    from netlab.socketops.misbehaving import full_queues
     from netlab.socketops.opening import Bound, adopt, bind, listen, reach
     from netlab.socketops.payloads import Payload, parse_payload
     from netlab.socketops.probing import OptionSet, diagnose
@@ -84,6 +86,7 @@ __all__ = [
     "EndsOnWord",
     "Expect",
     "Family",
+    "Faults",
     "Group",
     "Load",
     "Method",
@@ -108,8 +111,10 @@ __all__ = [
     "converse",
     "diagnose",
     "exchange",
+    "full_queues",
     "listen",
     "make_reply",
+    "parse_fault",
     "parse_payload",
     "parse_setting",
     "probe_loopback",
@@ -124,6 +129,7 @@ __all__ = [
     "survey_until",
     "to_crlf",
     "traced_socket_class",
+    "unable",
     "unacknowledged",
     "unread",
     "wait_until",
@@ -139,9 +145,11 @@ _NAMES = {
     "connection": "Connection",
     "datagram": "serve_datagrams",
     "exchanging": "converse exchange",
+    "faults": "Faults parse_fault unable",
     "iterative": "serve_iteratively",
     "load": "Load Plan",
     "loopback": "probe_loopback",
+    "misbehaving": "full_queues",
     "opening": "Bound adopt bind listen reach",
     "payloads": "Payload parse_payload",
     "probing": "OptionSet diagnose",

@@ -16,31 +16,52 @@ import math
 import select
 import selectors
 import socket
-import struct
 import time
 from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING
 
-from netlab.records import Emit, Received, Record, Sent
+from netlab.records import Emit, FaultReport, Received, Record, Sent
 from netlab.socketops.clients import CLIENT_RECORDS, GRACE, UNFINISHED, Client, Clients, Ending
-from netlab.socketops.entrance import PAUSE, SEND_TIMEOUT, Lost, Shortage, non_blocking, shut_down
+from netlab.socketops.entrance import (
+    PAUSE,
+    SEND_TIMEOUT,
+    Lost,
+    Shortage,
+    non_blocking,
+    quick_accept,
+    shut_down,
+    time_limit,
+)
 from netlab.socketops.opening import Bound
 from netlab.socketops.replies import Reply
 from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
-from netlab.socketops.talk import RoomTalk, Service, Talk
+from netlab.socketops.talk import Loop, RoomTalk, Service, Talk
+from netlab.socketops.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from netlab.socketops.faults import Faults
 
 __all__ = ["serve_concurrently"]
 
 _IN = getattr(select, "EPOLLIN", 1)
 _OUT = getattr(select, "EPOLLOUT", 4)
+_NEITHER = getattr(select, "EPOLLET", 0)
+"""Errors and hang-ups are told always (epoll_ctl(2)); with this once, and not for as long as they last."""
 
 _ACCEPTS = 64
-"""Clients that come in before those that are here have their turn; arbitrary."""
+"""Most clients that come in before those that are here have their turn; arbitrary.
+
+At first it is one, then two, four and so on until there was nobody: to find that out costs a third of a client.
+"""
 
 _LOOKS = 8
 """Looks at a time limit before it can run out, so that it is kept to an eighth."""
 
 _SHORTEST_LOOK = 0.01
+
+_LONGEST_WAIT = 3600.0
+"""Seconds until the loop wakes for nothing, so that it never has to ask whether anything is due at all."""
 
 
 def serve_concurrently(
@@ -54,6 +75,7 @@ def serve_concurrently(
     idle_timeout: float = 300.0,
     once: bool = False,
     duration: float = 0.0,
+    faults: Faults | None = None,
 ) -> None:
     """Serve all clients at once in the caller's thread, until the stop is set.
 
@@ -63,19 +85,25 @@ def serve_concurrently(
       stop: ends it: running replies have a second, every client sees the end of its connection.
       emit: takes the records: warnings and the Summary always, those of clients as ``watch`` says.  While it blocks,
           nobody is served.
-      watch: classes of Connected, Received, Sent and Closed that are wanted; the others are never made.
+      watch: classes of Connected, Received, Sent, FaultReport and Closed that are wanted; the others are never made.
       max_clients: how many are served at once, None for no limit; one more is told so and closed.
       idle_timeout: seconds of silence after which a client is closed, 0 for never.
       once: end after one client.
       duration: seconds after which to end, 0 for never.
+      faults: what goes wrong with each client; nothing in a room.
 
     Raises:
       LocalError: a listener is no listener any more.
       Exception: what ``emit`` raised, once.
     """
+    if faults is not None and faults.never_accepts:
+        from netlab.socketops.misbehaving import serve_nobody
+
+        serve_nobody(sockets, stop=stop, emit=emit, watch=watch, duration=duration)
+        return
     clients = Clients(stop, emit, watch, limit=1 if once else max_clients)
-    received, sent = (emit if kind in watch else None for kind in (Received, Sent))
-    service = Service(reply, stop, received=received, sent=sent, warn=emit)
+    received, sent, struck = (emit if kind in watch else None for kind in (Received, Sent, FaultReport))
+    service = Service(reply, stop, received=received, sent=sent, struck=struck, warn=emit, faults=faults)
     with non_blocking(sockets), _Poller() as poller:
         shortage = Shortage(stop, emit)
         loop = _Loop(sockets, poller, clients, service, shortage, stop, idle_timeout=idle_timeout, once=once)
@@ -95,13 +123,14 @@ class _Poller:
         self._selector = None if self._epoll else selectors.DefaultSelector()
         if self._epoll is not None:
             # Bound once: the loop calls the kernel's object without a step between.
-            self.poll: Callable[[float | None], list[tuple[int, int]]] = self._epoll.poll
+            self.poll: Callable[[float], list[tuple[int, int]]] = self._epoll.poll
             self.register: Callable[[int, int], None] = self._epoll.register
             self.modify: Callable[[int, int], None] = self._epoll.modify
             self.unregister: Callable[[int], None] = self._epoll.unregister
+            self.forget: Callable[[int], None] = _leave_to_close
         else:
             self.poll, self.register = self._select, self._register
-            self.modify, self.unregister = self._modify, self._unregister
+            self.modify, self.unregister, self.forget = self._modify, self._unregister, self._unregister
 
     def __enter__(self) -> _Poller:
         return self
@@ -113,17 +142,24 @@ class _Poller:
         assert self._selector is not None
         return self._selector
 
-    def _select(self, timeout: float | None) -> list[tuple[int, int]]:
+    def _select(self, timeout: float) -> list[tuple[int, int]]:
         return [(key.fd, events) for key, events in self._other().select(timeout)]
 
     def _register(self, fd: int, events: int) -> None:
         self._other().register(fd, _selector_events(events))
 
     def _modify(self, fd: int, events: int) -> None:
-        self._other().modify(fd, _selector_events(events))
+        self._unregister(fd)
+        if _selector_events(events):  # else whoever goes meanwhile is noticed later
+            self._register(fd, events)
 
     def _unregister(self, fd: int) -> None:
-        self._other().unregister(fd)
+        with contextlib.suppress(KeyError):  # nothing is waited for there
+            self._other().unregister(fd)
+
+
+def _leave_to_close(_fd: int) -> None:
+    """Leave a descriptor that is about to be closed to its close, which takes it out of the set (epoll(7))."""
 
 
 def _selector_events(events: int) -> int:
@@ -153,13 +189,19 @@ class _Loop:
         self._stop = stop
         self._lost = Lost()
         self._idle_timeout = idle_timeout
-        self._send_timeouts = {bound.sock: _send_timeout(bound.sock) for bound in listeners}
+        self._send_timeouts = {
+            bound.sock: time_limit(bound.sock, socket.SO_SNDTIMEO) or SEND_TIMEOUT for bound in listeners
+        }
         self._handlers: dict[int, Callable[[], None]] = {}
         self._talks: dict[int, Talk] = {}
+        self._kind = _kind_of_talk(service)
         self._slow: set[Talk] = set()
+        self._timers = Timers()
         self._once = once
+        self._accepts = 1
         self._over = False
-        self._due = self._end_at = self._idle_look_at = self._slow_look_at = self._reopen_at = math.inf
+        self._end_at = self._idle_look_at = self._slow_look_at = self._reopen_at = math.inf
+        self._due = time.monotonic() + _LONGEST_WAIT
         for bound in listeners:
             if bound.sock.family != socket.AF_UNIX and not bound.adopted:  # accepted sockets inherit it
                 bound.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -175,9 +217,13 @@ class _Loop:
 
     def run(self) -> None:
         """Serve until the stop is set, and until everybody has gone."""
-        poll, handlers = self._poller.poll, self._handlers
+        poll, handlers, clock = self._poller.poll, self._handlers, time.monotonic
         while not self._over:
-            for fd, _events in poll(self._wait()):
+            left = self._due - clock()
+            if left <= 0:
+                self._do_what_is_due(clock())
+                left = 0
+            for fd, _events in poll(left):
                 handler = handlers.get(fd)
                 if handler is not None:  # else what came before it in this round has ended it
                     handler()
@@ -197,7 +243,7 @@ class _Loop:
         del self._talks[fd], self._handlers[fd]
         self._slow.discard(talk)
         talk.waits = False
-        self._poller.unregister(fd)
+        self._poller.forget(fd)
         talk.leave()
         client.bytes_in, client.bytes_out = talk.came, talk.went
         if self._stop.is_set() and ending.reason != "exit":
@@ -228,9 +274,21 @@ class _Loop:
         self._handlers[fd] = talk.read
         self._poller.modify(fd, _IN)
 
+    def hold(self, talk: Talk, moment: float, over: Callable[[], None], gone: Callable[[], None]) -> Timer:
+        """Leave a client alone until a moment, or the stop; what a fault asks for."""
+        fd = talk.client.sock.fileno()
+        self._handlers[fd] = gone
+        self._poller.modify(fd, _NEITHER)
+        self._remind(moment)
+        return self._timers.add(moment, over)
+
+    def let_go(self, timer: Timer) -> None:
+        """Forget the moment until which a client is left alone."""
+        self._timers.cancel(timer)
+
     def _open(self) -> None:
         for bound in self._listeners:
-            self._handlers[bound.sock.fileno()] = functools.partial(self._accept, bound)
+            self._handlers[bound.sock.fileno()] = functools.partial(self._accept, bound, quick_accept(bound.sock))
             self._poller.register(bound.sock.fileno(), _IN)
 
     def _shut(self) -> None:
@@ -238,11 +296,12 @@ class _Loop:
             if self._handlers.pop(bound.sock.fileno(), None) is not None:
                 self._poller.unregister(bound.sock.fileno())
 
-    def _accept(self, bound: Bound) -> None:
-        for _ in range(_ACCEPTS):
+    def _accept(self, bound: Bound, accept: Callable[[], tuple[socket.socket, object]]) -> None:
+        for _ in range(self._accepts):
             try:
-                sock, address = bound.sock.accept()
+                sock, address = accept()
             except OSError as exc:
+                self._accepts = 1
                 shortage = self._lost.judge(exc, bound)
                 if shortage is not None:  # those that are here are served meanwhile
                     self._shortage.tell(shortage)
@@ -256,14 +315,14 @@ class _Loop:
                 self._take_in(client, bound)
             if self._once or self._stop.is_set():
                 return
+        self._accepts = min(2 * self._accepts, _ACCEPTS)
 
     def _take_in(self, client: Client, bound: Bound) -> None:
         sock = client.sock
         sock.setblocking(False)
         if bound.adopted and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        kind = Talk if self._service.room is None else RoomTalk
-        talk = kind(self, client, self._service, self._send_timeouts[bound.sock])
+        talk = self._kind(self, client, self._service, self._send_timeouts[bound.sock])
         fd = sock.fileno()
         self._talks[fd] = talk
         self._handlers[fd] = talk.read
@@ -282,20 +341,11 @@ class _Loop:
         self._remind(self._end_at)
         for talk in list(self._talks.values()):
             shut_down(talk.client.sock, socket.SHUT_RD)
+        self._timers.run(math.inf)
         self._over = not self._talks
 
     def _remind(self, moment: float) -> None:
         self._due = min(self._due, moment)
-
-    def _wait(self) -> float | None:
-        """Do what is due, and return for how long there is nothing."""
-        if self._due == math.inf:
-            return None
-        left = self._due - time.monotonic()
-        if left > 0:
-            return left
-        self._do_what_is_due(time.monotonic())
-        return 0.0
 
     def _do_what_is_due(self, now: float) -> None:
         if now >= self._end_at:
@@ -316,8 +366,10 @@ class _Loop:
             for talk in list(self._slow):
                 talk.look(now, self._idle_timeout)
             self._slow_look_at = now + min(map(self._slow_interval, self._slow), default=math.inf)
+        self._timers.run(now)
         reopen = self._reopen_at if self._reopen_at > 0 else math.inf
-        self._due = min(self._end_at, reopen, self._idle_look_at, self._slow_look_at)
+        longest = now + _LONGEST_WAIT
+        self._due = min(self._end_at, reopen, self._idle_look_at, self._slow_look_at, self._timers.next, longest)
 
     def _idle_interval(self) -> float:
         return max(self._idle_timeout / _LOOKS, _SHORTEST_LOOK)
@@ -326,12 +378,11 @@ class _Loop:
         return max(talk.send_timeout / _LOOKS, _SHORTEST_LOOK)
 
 
-def _send_timeout(listener: socket.socket) -> float:
-    """Return the limit that --set has given, or the usual one."""
-    size = struct.calcsize("@ll")
-    try:
-        raw = listener.getsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, size)
-        seconds, micros = struct.unpack("@ll", raw)
-    except (OSError, struct.error):  # Windows has milliseconds there
-        return SEND_TIMEOUT
-    return float(seconds + micros / 1e6) or SEND_TIMEOUT
+def _kind_of_talk(service: Service) -> Callable[[Loop, Client, Service, float], Talk]:
+    if service.room is not None:
+        return RoomTalk
+    if service.faults is None:
+        return Talk
+    from netlab.socketops.faultytalk import FaultyTalk  # what only faults need costs nothing without them
+
+    return FaultyTalk

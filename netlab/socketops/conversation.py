@@ -1,7 +1,8 @@
 """One client's conversation by blocking calls: what serve-tcp's only thread and each thread of serve-threaded runs.
 
 Everything is decided before the first chunk comes: a plain echo or discard that nobody watches runs in a loop of its
-own, with nothing in it but the calls; any other reply runs in the loop that carries out actions.
+own, with nothing in it but the calls; any other reply runs in the loop that carries out actions, and so does one that
+faults change.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ import mmap
 import socket
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from netlab.endpoint import Transport
-from netlab.records import Emit, Received, Record, Sent
+from netlab.records import Emit, FaultReport, Received, Record, Sent
 from netlab.socketops.clients import EOF, UNFINISHED, Client, Clients, Ending, failed_call
+from netlab.socketops.discarding import UNTOUCHED, discard
 from netlab.socketops.mailbox import Mailbox
 from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
 from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
+
+if TYPE_CHECKING:
+    from netlab.socketops.faults import Faults
 
 __all__ = ["CREDENTIALS", "LARGE", "TRUE_SIZE", "Conversation"]
 
@@ -27,8 +33,6 @@ SMALL = 2048
 LARGE = 256 * 1024
 """Bytes of the buffer of a client that filled the small one; more gains nothing (measured on loopback).  They are
 address space, of which only what is ever filled becomes memory."""
-_UNTOUCHED = 64 * 1024 * 1024
-"""Bytes of address space to discard into: the kernel drops them in its queue, and no page is ever touched."""
 
 TRUE_SIZE = socket.MSG_TRUNC if sys.platform == "linux" else 0
 """Elsewhere that flag means nothing to recv."""
@@ -43,20 +47,35 @@ class Conversation:
     Args:
       reply: what clients get, or the room that they are in.
       stop: what ends the server: an end of the stream may then be ours, not the client's.
-      emit: takes Received and Sent, and warnings.
-      watch: which of the two are wanted.
+      emit: takes Received, Sent and FaultReport, and warnings.
+      watch: which of the three are wanted.
+      faults: what goes wrong with the replies; a room has none.
     """
 
-    def __init__(self, reply: Reply | Room, stop: Stop, emit: Emit, watch: Container[type[Record]]) -> None:
+    def __init__(
+        self,
+        reply: Reply | Room,
+        stop: Stop,
+        emit: Emit,
+        watch: Container[type[Record]],
+        *,
+        faults: Faults | None = None,
+    ) -> None:
         self._reply = reply
+        self._faults = faults
+        self._misbehave: Callable[[Client, Action], Ending | None] | None = None
+        if faults is not None:
+            from netlab.socketops.misbehaving import Misbehaviour
+
+            self._misbehave = Misbehaviour(stop, emit if FaultReport in watch else None).carry_out
         self._emit = emit
         self._stop = stop
         self._received = emit if Received in watch else None
         self._sent = emit if Sent in watch else None
-        unwatched = self._received is None and self._sent is None
+        unwatched = faults is None and self._received is None and self._sent is None
         self._only_echoes = unwatched and type(reply) is Echo
         self._only_discards = unwatched and type(reply) is Discard and sys.platform == "linux"
-        self._sink = mmap.mmap(-1, _UNTOUCHED) if self._only_discards else None
+        self._sink = mmap.mmap(-1, UNTOUCHED) if self._only_discards else None
 
     def run(self, client: Client, clients: Clients) -> Ending:
         """Serve one client to its end, and dismiss it."""
@@ -82,11 +101,12 @@ class Conversation:
     def _answer(self, client: Client) -> Ending:
         """Give any reply to what comes."""
         assert not isinstance(self._reply, Room)
-        opening = itertools.takewhile(lambda _: not self._stop.is_set(), self._reply.opening())
+        reply = self._reply if self._faults is None else self._faults.for_client(client.conn, self._reply)
+        opening = itertools.takewhile(lambda _: not self._stop.is_set(), reply.opening())
         ending = self._carry_out(client, opening)
         if ending is not None:
             return ending
-        answer, carry_out = self._reply.answer, self._carry_out
+        answer, carry_out = reply.answer, self._carry_out
         for chunk in self._heard(client):
             ending = carry_out(client, answer(chunk))
             if ending is not None:
@@ -131,23 +151,15 @@ class Conversation:
                     self._sent(Sent(peer=client.peer, conn=client.conn, data=bytes(action), calls=calls))
             elif isinstance(action, Close):
                 return Ending(action.reason, stops_server=action.stops_server)
+            elif self._misbehave is not None:
+                ending = self._misbehave(client, action)
+                if ending is not None:
+                    return ending
         return None
 
     def _discard(self, client: Client) -> Ending:
-        """Drop what comes without copying it out of the kernel (MSG_TRUNC, tcp(7))."""
         assert self._sink is not None
-        recv_into, sink, came = client.sock.recv_into, self._sink, 0
-        try:
-            while True:
-                try:
-                    got = recv_into(sink, _UNTOUCHED, socket.MSG_TRUNC)
-                except OSError as exc:
-                    return failed_call(exc, "receive")
-                if not got:
-                    return EOF
-                came += got
-        finally:
-            client.bytes_in = came
+        return discard(client, self._sink)
 
 
 def _echo(client: Client) -> Ending:

@@ -6,14 +6,16 @@ in, or 64 bytes, and nothing that another server may have sent is answered.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import selectors
 import socket
 import sys
 import time
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import LocalError, errno_name
@@ -27,7 +29,11 @@ from netlab.socketops.queues import dropped
 from netlab.socketops.replies import Action, Close, Discard, Echo, Reply, Silence
 from netlab.socketops.stop import Stop, Watcher
 
-__all__ = ["serve_datagrams"]
+if TYPE_CHECKING:
+    from netlab.socketops.batches import Batch
+    from netlab.socketops.faults import Faults
+
+__all__ = ["DatagramServer", "Port", "serve_datagrams"]
 
 SMALLEST_LIMIT = 64
 """Bytes that may always be answered, so that an acknowledgement fits."""
@@ -37,6 +43,9 @@ LARGEST = 256 * 1024
 
 _BATCH = 256
 """Datagrams between two looks at the stop, and from one socket before the next has its turn; arbitrary."""
+
+_BATCHES = 16
+"""The same in batches, of which each has up to 32."""
 
 _NEWS = 10.0
 """Seconds without a failed reply after which the next one is worth another warning."""
@@ -58,6 +67,7 @@ def serve_datagrams(
     watch: Container[type[Record]] = CLIENT_RECORDS,
     once: bool = False,
     duration: float = 0.0,
+    faults: Faults | None = None,
 ) -> None:
     """Answer each datagram by itself, in the caller's thread, until the stop is set.
 
@@ -66,23 +76,30 @@ def serve_datagrams(
           marked (`netlab.socketops.hopmark`).
       reply: what a datagram gets: bytes are one datagram each, a Close stops the server.
       stop: ends it.
-      emit: takes the records: warnings and the Summary always, Received and Sent as ``watch`` says.
-      watch: which of the two are wanted; the others are never made.
+      emit: takes the records: warnings and the Summary always, Received, Sent and FaultReport as ``watch`` says.
+      watch: which of these are wanted; the others are never made.
       once: end after one datagram that was answered.
       duration: seconds after which to end, 0 for never.
+      faults: what goes wrong with the replies.
 
     Raises:
-      LocalError: a socket cannot be read any more.
+      LocalError: a socket cannot be read any more; or there is none to be had for answers from another port.
       Exception: what ``emit`` raised, once.
     """
-    server = _Server(sockets, reply, stop, emit, watch, once=once)
-    with Watcher(stop, server.wake, duration=duration, tick=server.tell_drops, interval=1.0):
-        server.run()
-    server.tell_drops()
-    emit(server.summary())
+    with contextlib.ExitStack() as stack:
+        if faults is None:
+            server = DatagramServer(sockets, reply, stop, emit, watch, once=once)
+        else:
+            from netlab.socketops.faultydatagrams import faulty_server  # what only faults need costs nothing else
+
+            server = stack.enter_context(faulty_server(sockets, reply, stop, emit, watch, once=once, faults=faults))
+        with Watcher(stop, server.wake, duration=duration, tick=server.tell_drops, interval=1.0):
+            server.run()
+        server.tell_drops()
+        emit(server.summary())
 
 
-class _Port:
+class Port:
     """One bound socket: how it is read and written, and what the kernel has dropped at it so far."""
 
     __slots__ = ("drops", "receive_flags", "send_flags", "sock", "transport", "where")
@@ -98,8 +115,13 @@ class _Port:
         self.drops = dropped(bound.sock) or 0
 
 
-class _Server:
-    """The loop over the sockets, and its totals."""
+class DatagramServer:
+    """The loop over the sockets, and its totals.
+
+    Args:
+      may_block: whether a socket may be waited for by a call that blocks, where there is only one.
+      others: those of `serve_datagrams`.
+    """
 
     def __init__(
         self,
@@ -110,10 +132,11 @@ class _Server:
         watch: Container[type[Record]],
         *,
         once: bool,
+        may_block: bool = True,
     ) -> None:
         # One socket of our own may block in recvfrom, for a stop can shut it down, on Linux; others are waited for.
-        self._blocks = len(sockets) == 1 and not sockets[0].adopted and _ON_LINUX
-        self._ports = [_Port(bound, blocks=self._blocks) for bound in sockets]
+        self._blocks = may_block and len(sockets) == 1 and not sockets[0].adopted and _ON_LINUX
+        self._ports = [Port(bound, blocks=self._blocks) for bound in sockets]
         for bound in sockets:
             if not bound.adopted:
                 mark_replies(bound.sock)
@@ -138,13 +161,17 @@ class _Server:
             selector.register(self._stop, selectors.EVENT_READ)
             for port in self._ports:
                 selector.register(port.sock, selectors.EVENT_READ)
-            ready = list(work)
+            ready, wait = list(work), self._waiting(selector)
             while not self._stop.is_set():
                 for fileno in ready:
                     serve, port = work[fileno]
                     serve(port)
                 if not self._blocks:
-                    ready = [key.fd for key, _ in selector.select() if key.fd in work]
+                    ready = [key.fd for key, _ in wait() if key.fd in work]
+
+    def _waiting(self, selector: selectors.BaseSelector) -> Callable[[], list[tuple[selectors.SelectorKey, int]]]:
+        """Return what waits for datagrams and the stop."""
+        return selector.select
 
     def wake(self) -> None:
         """Wake a thread that blocks in recvfrom."""
@@ -178,43 +205,52 @@ class _Server:
             dropped=self._dropped,
         )
 
-    def _choose(self, port: _Port) -> Callable[[_Port], None]:
+    def _choose(self, port: Port) -> Callable[[Port], None]:
         # A traced socket is a subclass, whose calls are all to be seen.
         if self._unwatched and type(port.sock) is socket.socket and port.transport is Transport.UDP:
             if type(self._reply) is Echo:
-                return self._echo
+                from netlab.socketops.batches import batch_for  # ctypes takes its time to load
+
+                batch = batch_for(port.sock, port.receive_flags)
+                return self._answer if batch is None else functools.partial(self._echo, batch=batch)
             if type(self._reply) is Discard and _ON_LINUX:
                 return self._discard
         return self._answer
 
-    def _echo(self, port: _Port) -> None:
-        recvfrom_into, sendto, flags = port.sock.recvfrom_into, port.sock.sendto, port.receive_flags
-        view, own_numbers = self._view, self._own_numbers
-        came = bytes_in = unanswered = unanswered_bytes = 0
-        try:
-            for came in range(_BATCH):  # noqa: B007 - it is what `finally` counts
-                try:
-                    size, address = recvfrom_into(view, 0, flags)
-                except OSError as exc:
-                    self._survive(exc, port)
-                    return
-                if address is None:  # woken by shutdown
-                    return
-                bytes_in += size
-                if address[1] not in own_numbers:
-                    try:
-                        sendto(view[:size], address)
-                        continue
-                    except OSError as exc:
-                        if self._send_again(exc, port, view[:size], address):
-                            continue
-                unanswered += 1
-                unanswered_bytes += size
-            came = _BATCH
-        finally:
-            self._count(came, came - unanswered, bytes_in, bytes_in - unanswered_bytes)
+    def _echo(self, port: Port, batch: Batch) -> None:
+        """Send datagrams back as they came, many at a time."""
+        own_numbers = frozenset(map(socket.htons, self._own_numbers))
+        for _ in range(_BATCHES):
+            try:
+                number = batch.receive()
+            except OSError as exc:
+                self._survive(exc, port)
+                return
+            if not number:  # woken by shutdown
+                return
+            sizes, numbers = batch.sizes(number), batch.ports(number)
+            self._count(number, 0, sum(sizes), 0)
+            start = 0
+            if not own_numbers.isdisjoint(numbers):
+                for at, source in enumerate(numbers):
+                    if source in own_numbers:
+                        self._send_back(port, batch, sizes, start, at)
+                        start = at + 1
+            self._send_back(port, batch, sizes, start, number)
 
-    def _discard(self, port: _Port) -> None:
+    def _send_back(self, port: Port, batch: Batch, sizes: Sequence[int], start: int, end: int) -> None:
+        while start < end:
+            sent = 1
+            try:
+                sent = batch.send(start, end)
+                answered = True
+            except OSError as exc:
+                answered = self._send_again(exc, port, *batch.datagram(start))
+            if answered:
+                self._count(0, sent, 0, sum(sizes[start : start + sent]))
+            start += sent
+
+    def _discard(self, port: Port) -> None:
         """Take datagrams off the queue without copying them: MSG_TRUNC gives the size of each, whatever the room."""
         recv_into, flags, nowhere = port.sock.recv_into, port.receive_flags, bytearray(1)
         came = bytes_in = 0
@@ -232,7 +268,7 @@ class _Server:
         finally:
             self._count(came, 0, bytes_in, 0)
 
-    def _answer(self, port: _Port) -> None:
+    def _answer(self, port: Port) -> None:
         """Give any reply to what comes."""
         for _ in range(_BATCH):
             if self._stop.is_set():
@@ -246,7 +282,7 @@ class _Server:
                 return
             self._take(port, size, address)
 
-    def _take(self, port: _Port, size: int, address: Any) -> None:
+    def _take(self, port: Port, size: int, address: Any) -> None:
         """Show one datagram, and do what the reply says about it."""
         chunk = self._view[:size]
         peer = from_sockaddr(port.transport, address)
@@ -263,12 +299,12 @@ class _Server:
             elif isinstance(action, bytes | memoryview) and why is None:
                 limit = max(len(chunk), SMALLEST_LIMIT)
                 if len(action) > limit:
-                    self._warn(f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
+                    self._warn_of_cut()
                 answered = self._send(port, action[:limit], address, peer) and answered
         if self._once and answered:
             self._stop.set("--once")
 
-    def _why_silent(self, port: _Port, peer: Endpoint | None, actions: Sequence[Action]) -> str | None:
+    def _why_silent(self, port: Port, peer: Endpoint | None, actions: Sequence[Action]) -> str | None:
         """Say why a datagram gets no reply where one is due, if so."""
         for action in actions:
             if isinstance(action, Silence):
@@ -281,7 +317,7 @@ class _Server:
                 return f"it comes from port {peer.port} as our own replies do"
         return None
 
-    def _send(self, port: _Port, data: bytes | memoryview, address: Any, peer: Endpoint | None) -> bool:
+    def _send(self, port: Port, data: bytes | memoryview, address: Any, peer: Endpoint | None) -> bool:
         """Send one datagram; return whether that was possible."""
         try:
             port.sock.sendto(data, port.send_flags, address)
@@ -293,7 +329,7 @@ class _Server:
             self._sent(Sent(peer=peer, data=bytes(data)))
         return True
 
-    def _send_again(self, exc: OSError, port: _Port, data: bytes | memoryview, address: Any) -> bool:
+    def _send_again(self, exc: OSError, port: Port, data: bytes | memoryview, address: Any) -> bool:
         """Send what failed because of another datagram's error; return whether it went out.
 
         With IP_RECVERR set, an ICMP message about one peer fails the next call, whatever that is for (ip(7)).
@@ -309,15 +345,18 @@ class _Server:
         self._warn(f"reply to {peer}: {_cause(exc)}")
         return False
 
-    def _survive(self, exc: OSError, port: _Port) -> None:
+    def _survive(self, exc: OSError, port: Port) -> None:
         """Live through an error of recv, or raise it."""
-        if isinstance(exc, BlockingIOError) or self._stop.is_set():
+        if isinstance(exc, BlockingIOError | InterruptedError) or self._stop.is_set():
             return
         if exc.errno in _FATAL:
             raise LocalError.from_os(exc, "receive", port.where) from None
         if not _drain_errors(port.sock):
             self._warn(f"receive {port.where}: {_cause(exc)}")
             self._stop.wait(PAUSE)
+
+    def _warn_of_cut(self) -> None:
+        self._warn(f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
 
     def _warn(self, message: str) -> None:
         now = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING
 
 from netlab.records import Connected, Emit, Record, Waiting
 from netlab.socketops.clients import CLIENT_RECORDS, Clients
@@ -17,6 +18,9 @@ from netlab.socketops.opening import Bound
 from netlab.socketops.queues import accept_queue
 from netlab.socketops.replies import Reply
 from netlab.socketops.stop import Stop, Watcher
+
+if TYPE_CHECKING:
+    from netlab.socketops.faults import Faults
 
 __all__ = ["serve_iteratively"]
 
@@ -28,6 +32,7 @@ def serve_iteratively(
     stop: Stop,
     emit: Emit,
     watch: Container[type[Record]] = CLIENT_RECORDS,
+    faults: Faults | None = None,
     idle_timeout: float = 300.0,
     once: bool = False,
     duration: float = 0.0,
@@ -39,7 +44,9 @@ def serve_iteratively(
       reply: what clients get.
       stop: ends it: the running reply has a second, every client sees the end of its connection.
       emit: takes the records: warnings and the Summary always, those of clients as ``watch`` says.
-      watch: classes of Connected, Waiting, Received, Sent and Closed that are wanted; the others are never made.
+      watch: classes of Connected, Waiting, Received, Sent, FaultReport and Closed that are wanted; the others are never
+          made.
+      faults: what goes wrong on purpose.
       idle_timeout: seconds of silence after which a client is closed, 0 for never.
       once: end after one client.
       duration: seconds after which to end, 0 for never.
@@ -48,8 +55,13 @@ def serve_iteratively(
       LocalError: a listener is no listener any more.
       Exception: what ``emit`` raised, once.
     """
+    if faults is not None and faults.never_accepts:
+        from netlab.socketops.misbehaving import serve_nobody
+
+        serve_nobody(sockets, stop=stop, emit=emit, watch=watch, duration=duration)
+        return
     clients = Clients(stop, emit, watch)
-    conversation = Conversation(reply, stop, emit, watch)
+    conversation = Conversation(reply, stop, emit, watch, faults=faults)
     queue = _Queue(sockets, clients, emit if Waiting in watch else None)
     entrance = Entrance(sockets, stop, Shortage(stop, emit), idle_timeout=idle_timeout)
 

@@ -14,7 +14,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from netlab.socketops.actions import Misdeed
 
 __all__ = [
     "ACK_TEXT",
@@ -54,7 +57,8 @@ class Silence:
     why: str
 
 
-Action = bytes | memoryview | Close | Silence
+Action: TypeAlias = "bytes | memoryview | Close | Silence | Misdeed"
+"""Most servers never meet a Misdeed: only a fault names one."""
 
 
 class Reply(Protocol):
@@ -178,9 +182,7 @@ class IgnoresAcknowledgements:
 
     def __init__(self, reply: Reply, *texts: str, encoding: str = "utf-8") -> None:
         self._reply = reply
-        patterns = [
-            b"[0-9]+".join(re.escape(encode(piece, encoding)) for piece in text.split("{n}")) for text in texts
-        ]
+        patterns = [b"[0-9]+".join(re.escape(encode(piece, encoding)) for piece in text.split("{n}")) for text in texts]
         self._acknowledgement = re.compile(b"(?:%s)[\\r\\n]*" % b"|".join(patterns))
 
     def opening(self) -> Iterable[Action]:

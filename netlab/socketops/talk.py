@@ -12,7 +12,7 @@ import mmap
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netlab.endpoint import Transport
 from netlab.records import Emit, Received, Sent, WarningReport
@@ -21,6 +21,10 @@ from netlab.socketops.conversation import CREDENTIALS, LARGE, TRUE_SIZE
 from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
 from netlab.socketops.room import QUEUE, TOO_SLOW, Room, too_slow
 from netlab.socketops.stop import Stop
+
+if TYPE_CHECKING:
+    from netlab.socketops.faults import Faults
+    from netlab.socketops.timers import Timer
 
 __all__ = ["Loop", "RoomTalk", "Service", "Talk"]
 
@@ -41,20 +45,31 @@ class Service:
     Args:
       reply: what they get, or the room that they are in.
       stop: what ends a reply that would not end.
-      received, sent: take those records; None where they are not wanted.
+      received, sent, struck: take those records; None where they are not wanted.
       warn: takes warnings.
+      faults: what goes wrong, if anything is to.
     """
 
     def __init__(
-        self, reply: Reply | Room, stop: Stop, *, received: Emit | None, sent: Emit | None, warn: Emit
+        self,
+        reply: Reply | Room,
+        stop: Stop,
+        *,
+        received: Emit | None,
+        sent: Emit | None,
+        struck: Emit | None,
+        warn: Emit,
+        faults: Faults | None,
     ) -> None:
         self.room = reply if isinstance(reply, Room) else None
         self.reply = None if isinstance(reply, Room) else reply
         self.stop = stop
         self.received = received
         self.sent = sent
+        self.struck = struck
         self.warn = warn
-        unwatched = received is None and sent is None
+        self.faults = faults
+        unwatched = received is None and sent is None and faults is None
         self.only_echoes = unwatched and type(reply) is Echo
         self.only_discards = unwatched and type(reply) is Discard and _ON_LINUX
         # A seqpacket record has to be taken whole, or is cut.
@@ -78,6 +93,14 @@ class Loop(Protocol):
         """Call ``read`` again."""
         ...
 
+    def hold(self, talk: Talk, moment: float, over: Callable[[], None], gone: Callable[[], None]) -> Timer:
+        """Call neither ``carry_on`` nor ``read``: but ``over`` at a moment, and ``gone`` if the connection ends."""
+        ...
+
+    def let_go(self, timer: Timer) -> None:
+        """Forget what `hold` has returned."""
+        ...
+
 
 class Talk:
     """One client and what is still to be sent to it.
@@ -92,8 +115,8 @@ class Talk:
     """
 
     __slots__ = (
-        "_actions", "_calls", "_chunk", "_data", "_loop", "_mark", "_recv_into", "_rest", "_send", "_service", "_since",
-        "came", "client", "read", "send_timeout", "waits", "went",
+        "_actions", "_calls", "_chunk", "_data", "_loop", "_mark", "_recv_into", "_reply", "_rest", "_send", "_service",
+        "_since", "came", "client", "read", "send_timeout", "waits", "went",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, client: Client, service: Service, send_timeout: float) -> None:
@@ -103,6 +126,7 @@ class Talk:
         self.came = self.went = 0
         self._loop = loop
         self._service = service
+        self._reply = service.reply
         self._chunk = service.chunk
         self._recv_into = client.sock.recv_into
         self._send = client.sock.send
@@ -116,10 +140,11 @@ class Talk:
 
     def begin(self) -> None:
         """Send what a client gets before it has sent anything."""
-        assert self._service.reply is not None
-        stop = self._service.stop
-        self._actions = itertools.takewhile(lambda _: not stop.is_set(), self._service.reply.opening())
-        self.carry_on()
+        assert self._reply is not None
+        opening, stop = self._reply.opening(), self._service.stop
+        if opening:  # most have nothing to say
+            self._actions = itertools.takewhile(lambda _: not stop.is_set(), opening)
+            self.carry_on()
 
     def carry_on(self) -> None:
         """Do what the reply says, as far as that goes without waiting."""
@@ -135,6 +160,8 @@ class Talk:
                     self._end(Ending(action.reason, stops_server=action.stops_server))
                     return
                 if not isinstance(action, (bytes, memoryview)):
+                    if self._misbehave(action):
+                        return
                     continue
                 self._rest = memoryview(action)
                 self._calls = 0
@@ -170,6 +197,10 @@ class Talk:
 
     def leave(self) -> None:
         """Let go of what is shared with others; called once, when the conversation has ended."""
+
+    def _misbehave(self, _action: Action) -> bool:
+        """Do what only a fault asks for; return whether nothing more can be done now."""
+        return False
 
     def _choose(self) -> Callable[[], None]:
         service, client = self._service, self.client
@@ -253,9 +284,9 @@ class Talk:
 
     def _take(self, chunk: memoryview, size: int | None) -> None:
         """Answer a chunk; what cannot be sent at once is copied out of the buffer that all share."""
-        assert self._service.reply is not None
+        assert self._reply is not None
         self._tell_received(chunk, size)
-        self._actions = iter(self._service.reply.answer(chunk))
+        self._actions = iter(self._reply.answer(chunk))
         self.carry_on()
         if self.waits:
             self._actions = iter([bytes(a) if isinstance(a, memoryview) else a for a in self._actions])

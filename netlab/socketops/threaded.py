@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Container, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from netlab.errors import LocalError
 from netlab.records import Emit, Record
@@ -27,6 +27,9 @@ from netlab.socketops.opening import Bound
 from netlab.socketops.replies import Reply
 from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
+
+if TYPE_CHECKING:
+    from netlab.socketops.faults import Faults
 
 __all__ = ["choose_cpu", "serve_threaded"]
 
@@ -54,6 +57,7 @@ def serve_threaded(
     stop: Stop,
     emit: Emit,
     watch: Container[type[Record]] = CLIENT_RECORDS,
+    faults: Faults | None = None,
     max_clients: int | None = 1000,
     idle_timeout: float = 300.0,
     cpu: int | None = None,
@@ -67,7 +71,8 @@ def serve_threaded(
       reply: what clients get; or the room that they share.
       stop: ends it: running replies have a second, every client sees the end of its connection.
       emit: takes the records, from any thread: warnings and the Summary always, those of clients as ``watch`` says.
-      watch: classes of Connected, Received, Sent and Closed that are wanted; the others are never made.
+      watch: classes of Connected, Received, Sent, FaultReport and Closed that are wanted; the others are never made.
+      faults: what goes wrong on purpose; a room has none.
       max_clients: how many are served at once, None for no limit; one more is told so and closed.
       idle_timeout: seconds of silence after which a client is closed, 0 for never.
       cpu: the CPU on which the server's threads run, None for any; the caller's thread stays where it is.
@@ -78,9 +83,14 @@ def serve_threaded(
       LocalError: a listener is no listener any more, the CPU is not ours to use, or no thread can be started.
       Exception: what ``emit`` raised, once.
     """
+    if faults is not None and faults.never_accepts:
+        from netlab.socketops.misbehaving import serve_nobody
+
+        serve_nobody(sockets, stop=stop, emit=emit, watch=watch, duration=duration)
+        return
     shortage = Shortage(stop, emit)
     clients = Clients(stop, emit, watch, limit=1 if once else max_clients)
-    conversation = Conversation(reply, stop, emit, watch)
+    conversation = Conversation(reply, stop, emit, watch, faults=faults)
     with contextlib.ExitStack() as stack:
         doors = [
             _Door(stack.enter_context(Entrance([bound], stop, shortage, idle_timeout=idle_timeout)))
