@@ -98,7 +98,6 @@ def _silence(place: Endpoint) -> float:
 def _accept(ctx: click.Context, place: Endpoint, stack: ExitStack) -> Connection:
     """Listen, say where, and wait for one peer."""
     from netlab import socketops
-    from netlab.endpoint import from_sockaddr
     from netlab.records import Listening
 
     if ctx.params["source"] or ctx.params["wait"]:
@@ -108,5 +107,6 @@ def _accept(ctx: click.Context, place: Endpoint, stack: ExitStack) -> Connection
     bounds = [stack.enter_context(bound) for bound in opening(place, **options)]
     for bound in bounds:
         ctx.obj(Listening(endpoint=bound.endpoint, fileno=bound.sock.fileno(), backlog=bound.backlog))
-    sock = socketops.accept_one(bounds)
-    return socketops.Connection(sock, from_sockaddr(place.transport, sock.getpeername()) or place)
+    connection = socketops.Connection(socketops.accept_one(bounds), place)
+    connection.target = connection.peer
+    return connection

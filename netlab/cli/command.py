@@ -6,7 +6,9 @@ command's errors are handled here, before Click sees them, and `netlab.cli.main`
 
 from __future__ import annotations
 
+import errno
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +19,23 @@ if TYPE_CHECKING:
     from netlab.render import Renderer
     from netlab.render.payload import PayloadRenderer
 
-__all__ = ["SECTIONS", "Command", "Group", "Option", "open_renderer"]
+__all__ = ["SECTIONS", "Command", "Option", "open_renderer"]
 
 SECTIONS = ("Where", "What", "When", "Output", "Trace")
 """Headings of the option lists in --help, in order."""
 
+_RUN_OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What any call that opens something may say: this host, or a limit of this process, gives no more."""
+
 _WORDS = "netlab.words"
 """Where a Context keeps the words of its command line, for errors that are about how they were written."""
+
+
+_WHOLE = re.compile(r"\[default: [^]]*\]|\w-\w")
+"""Where a line of --help is not to break: what one searches for, and names that have a dash."""
+
+_UNBREAKABLE = str.maketrans(" -", "\u00a0\u2011")
+_AS_WRITTEN = str.maketrans("\u00a0\u2011", " -")
 
 
 class Option(click.Option):
@@ -36,10 +48,13 @@ class Option(click.Option):
         self.section = section
         self.rare = rare
         super().__init__(*args, **attrs)
+        if isinstance(self.type, click.IntRange | click.FloatRange):
+            # Click says "not a valid integer range" of a word that should be one number.
+            self.type.name = "integer" if isinstance(self.type, click.IntRange) else "number"
 
     def make_metavar(self, ctx: click.Context) -> str:
         name = super().make_metavar(ctx)
-        return "N" if name in ("INTEGER", "FLOAT", "INTEGER RANGE", "FLOAT RANGE") else name
+        return "N" if name in ("INTEGER", "FLOAT", "NUMBER") else name
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)
@@ -54,13 +69,6 @@ class Option(click.Option):
                 raise
             variable = f"{ctx.auto_envvar_prefix}_{str(self.name).upper()}"
             raise click.BadParameter(f"{exc.message} (from {variable})", ctx, self) from None
-
-
-class Group(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 class Command(click.Command):
@@ -96,13 +104,17 @@ class Command(click.Command):
         except click.UsageError as exc:
             raise _with_pair(exc, ctx) from None
 
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).translate(_AS_WRITTEN)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         listed: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
         # The option of help is Click's own, and goes last.
         for param in sorted(self.get_params(ctx), key=lambda param: getattr(param, "rare", 2)):
             row = param.get_help_record(ctx)
             if row is not None and isinstance(param, click.Option):
-                listed[param.section if isinstance(param, Option) else "Output"].append(row)
+                text = _WHOLE.sub(lambda found: found[0].translate(_UNBREAKABLE), row[1])
+                listed[param.section if isinstance(param, Option) else "Output"].append((row[0], text))
         for section, rows in listed.items():
             if rows:
                 with formatter.section(section):
@@ -110,7 +122,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         from netlab.cli.tracing import tracing
-        from netlab.errors import NetlabError, StdoutClosed
+        from netlab.errors import LocalError, NetlabError, StdoutClosed
 
         ctx.obj = out = open_renderer(ctx, self)
         try:
@@ -126,6 +138,12 @@ class Command(click.Command):
         except NetlabError as exc:
             out.error(exc)
             raise click.exceptions.Exit(exc.status) from None
+        except OSError as exc:
+            if exc.errno not in _RUN_OUT:
+                raise
+            error = LocalError.from_os(exc, str(ctx.info_name))
+            out.error(error)
+            raise click.exceptions.Exit(error.status) from None
 
 
 def _with_pair(exc: click.UsageError, ctx: click.Context) -> click.UsageError:

@@ -131,8 +131,14 @@ class Writer:
                 self._write_what_waits()
             self._is_helping = True
             if self._helper is None:
-                self._helper = threading.Thread(target=self._help, name="log", daemon=True)
-                self._helper.start()
+                helper = threading.Thread(target=self._help, name="log", daemon=True)
+                try:
+                    helper.start()
+                except RuntimeError:  # this host gives no more threads: then nothing is written late
+                    self._may_wait = False
+                    self._write_what_waits()
+                else:
+                    self._helper = helper
             else:
                 self._is_due.set()
 

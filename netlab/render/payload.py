@@ -72,10 +72,13 @@ class PayloadRenderer:
     def save_to(self, path: str) -> None:
         """Write the payload to a file, as it comes; a terminal shows it too, a pipe gets none of it.
 
+        ``-`` is standard output, as everywhere: the payload goes there without this.
+
         Raises:
-          OutputError: it cannot be opened.
+          OutputError: the file cannot be opened.
         """
-        self._file = open_output(path)
+        if path != "-":
+            self._file = open_output(path)
 
     def __call__(self, record: Record) -> None:
         """Show one record.

@@ -17,14 +17,15 @@ import time
 from collections.abc import Iterator
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
-from netlab.errors import NetlabError, TimedOut
+from netlab.errors import ClosedWithoutReply, LocalError, ReceiveError, TimedOut
 from netlab.records import Connected, Reply, Sent
 from netlab.reports import Diagnosis, Loopback
 from netlab.socketops.attempts import Method
+from netlab.socketops.connection import call_failure
 from netlab.socketops.opening import Bound, bind, listen
 from netlab.socketops.payloads import Payload
 from netlab.socketops.probing import OptionSet, options_of, report, resolve_and_try
-from netlab.socketops.stop import wait_readable
+from netlab.socketops.stop import start_thread, wait_readable
 from netlab.socketops.tcpinfo import read_tcp_info
 
 __all__ = ["probe_loopback"]
@@ -32,6 +33,8 @@ __all__ = ["probe_loopback"]
 MESSAGE = b"hello"
 _BACKLOG = 5
 _LARGEST = 65536
+_LAST_WORD = 0.1
+"""Seconds that a listener whose connection broke has to say why."""
 
 
 def probe_loopback(
@@ -53,8 +56,9 @@ def probe_loopback(
       Loopback; where even that fails, because loopback is down, say, the diagnosis of the attempt.
 
     Raises:
-      LocalError: this host lets nobody listen there.
+      LocalError: this host lets nobody listen there, or failed the listener later.
       TimedOut: the listener got no message, or its reply did not come.
+      SendError, ReceiveError, ClosedWithoutReply: the exchange failed.
     """
     started, transport = time.perf_counter(), at.transport
     with _listener(at, method) as bound, _serving(bound) as served, contextlib.ExitStack() as sockets:
@@ -62,10 +66,13 @@ def probe_loopback(
         timeout = method.limit(transport)
         (tried,) = resolve_and_try(target, dataclasses.replace(method, payload=Payload(MESSAGE)), sockets)
         if tried.probe.verdict != "open" or tried.sock is None:
+            _raise_failure(served, target)
             return report(target, [tried], method, time.perf_counter() - started)
         sent = Sent(peer=target, data=MESSAGE)
-        reply = tried.reply or _exchange(tried.sock, target, timeout)
-        server = _take(served, target, timeout)
+        # An accepted connection is seen before the message, a datagram's sender by it.
+        server = _take(served, target, timeout) if transport.has_connections else None
+        reply = tried.reply or _exchange(tried.sock, served, target, timeout)
+        server = server or _take(served, target, timeout)
         found = Loopback(
             client=tried.probe,
             server=server,
@@ -79,25 +86,43 @@ def probe_loopback(
             summary=report(target, [tried], method, time.perf_counter() - started).summary,
         )
         if transport.has_connections:
-            _half_close(tried.sock, timeout)
+            _half_close(tried.sock, target, timeout)
         return found
 
 
-def _exchange(sock: socket.socket, target: Endpoint, timeout: float) -> Reply:
+def _exchange(sock: socket.socket, served: _Served, target: Endpoint, timeout: float) -> Reply:
     started = time.perf_counter()
-    sock.send(MESSAGE)
-    if not wait_readable(sock, timeout):
-        raise TimedOut("receive", target, "no reply from netlab's own listener")
-    data = sock.recv(_LARGEST)
-    rtt = time.perf_counter() - started
+    try:
+        sock.send(MESSAGE)
+    except OSError as exc:
+        raise call_failure(exc, "send", target) from None
+    try:
+        data = _receive(sock, target, timeout)
+        rtt = time.perf_counter() - started
+        if not data:
+            raise ClosedWithoutReply("receive", target, "netlab's own listener closed without a reply")
+    except (ClosedWithoutReply, ReceiveError):
+        _raise_failure(served, target, patience=_LAST_WORD)
+        raise
     return Reply(endpoint=target, sequence=1, bytes_in=len(data), rtt_us=rtt * 1e6, data=data)
 
 
-def _half_close(sock: socket.socket, timeout: float) -> None:
+def _receive(sock: socket.socket, target: Endpoint, timeout: float) -> bytes:
+    if not wait_readable(sock, timeout):
+        raise TimedOut("receive", target, "no reply from netlab's own listener")
+    try:
+        return sock.recv(_LARGEST)
+    except OSError as exc:
+        raise call_failure(exc, "receive", target) from None
+
+
+def _half_close(sock: socket.socket, target: Endpoint, timeout: float) -> None:
     """End our side and wait for the end of the other: both see an EOF, and nobody a reset."""
-    sock.shutdown(socket.SHUT_WR)
-    if wait_readable(sock, timeout):
-        sock.recv(_LARGEST)
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    except OSError as exc:
+        raise call_failure(exc, "send", target) from None
+    _receive(sock, target, timeout)
 
 
 @contextlib.contextmanager
@@ -137,7 +162,7 @@ def _serving(bound: Bound) -> Iterator[_Served]:
             served.put(exc)
 
     thread = threading.Thread(target=run, name="listener", daemon=True)
-    thread.start()
+    start_thread(thread)
     try:
         yield served
     finally:
@@ -180,5 +205,14 @@ def _take(served: _Served, target: Endpoint, timeout: float) -> Connected:
     except queue.Empty:
         raise TimedOut("accept", target, "netlab's own listener saw no client") from None
     if isinstance(end, OSError):
-        raise NetlabError.from_os(end, "accept", target)
+        raise LocalError.from_os(end, "accept", target)
     return end
+
+
+def _raise_failure(served: _Served, target: Endpoint, *, patience: float = 0.0) -> None:
+    """Raise what ended the listener's thread, if that was an error: it tells more than what the client met."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            end = served.get(timeout=patience)
+            if isinstance(end, OSError):
+                raise LocalError.from_os(end, "answer", target)

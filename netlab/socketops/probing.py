@@ -139,7 +139,11 @@ def options_of(sock: socket.socket | None, wanted: OptionSet) -> tuple[Option, .
     """Read the options of a socket, beside those of a new one of its kind."""
     if sock is None or wanted == "none":
         return ()
-    with socket.socket(sock.family, sock.type, sock.proto) as fresh:
+    with contextlib.ExitStack() as stack:
+        try:
+            fresh = stack.enter_context(socket.socket(sock.family, sock.type, sock.proto))
+        except OSError:  # no descriptors: then there is nothing to compare with
+            fresh = None
         return tuple(read_options(sock, everything=wanted == "all", fresh=fresh))
 
 
@@ -202,7 +206,7 @@ def _explain(best: Tried) -> Explanation:
         return _narrowed_by_icmp(told, probe, probe.icmp_type, probe.icmp_code)
     if probe.nothing_sent and probe.errno_name in _OWN_ROUTING:
         means = "no packet left this host, so nothing is known of the other side"
-        return replace(told, means=means, likely=_OWN_ROUTING[probe.errno_name])
+        return told._replace(means=means, likely=_OWN_ROUTING[probe.errno_name])
     return told
 
 
@@ -211,10 +215,10 @@ def _narrowed_by_icmp(told: Explanation, probe: Probe, kind: int, code: int) -> 
     is_v6 = probe.endpoint is not None and probe.endpoint.is_ipv6
     if probe.errno_name != "ECONNREFUSED":
         means = explain_icmp(6 if is_v6 else 4, kind, code)[1]
-        return replace(told, means=means, likely=_CAUSES_BY_ICMP.get((is_v6, kind, code), told.likely))
+        return told._replace(means=means, likely=_CAUSES_BY_ICMP.get((is_v6, kind, code), told.likely))
     if probe.endpoint is not None and probe.endpoint.transport is Transport.TCP:
         means = "a firewall rejects: the host itself would have answered RST"
-        return replace(told, means=means, likely=_FILTER)
+        return told._replace(means=means, likely=_FILTER)
     return told
 
 

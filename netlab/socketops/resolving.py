@@ -15,6 +15,7 @@ from typing import Literal
 from netlab.endpoint import Endpoint, from_sockaddr
 from netlab.errors import LocalError, ResolveError, TimedOut
 from netlab.explain import explain_resolve
+from netlab.socketops.stop import start_thread
 
 __all__ = ["Family", "family_of", "resolve"]
 
@@ -51,6 +52,7 @@ def resolve(endpoint: Endpoint, *, family: Family = None, timeout: float = 5.0) 
     Raises:
       ResolveError: the name has no address (of that family).
       TimedOut: the resolver did not answer within ``timeout``.
+      LocalError: this host could not ask, for want of descriptors or threads, say.
     """
     if endpoint.transport.is_unix:
         return [endpoint]
@@ -64,7 +66,7 @@ def resolve(endpoint: Endpoint, *, family: Family = None, timeout: float = 5.0) 
         except Exception as exc:
             answers.put(exc)
 
-    threading.Thread(target=look_up, name=f"resolve {endpoint.host}", daemon=True).start()
+    start_thread(threading.Thread(target=look_up, name=f"resolve {endpoint.host}", daemon=True))
     try:
         answer = answers.get(timeout=timeout or None)
     except queue.Empty:
@@ -101,6 +103,8 @@ def _lookup(endpoint: Endpoint, family: Family, flags: int) -> list[Endpoint]:
             likely=told.likely,
             next_steps=told.next_steps,
         ) from None
+    except OSError as exc:  # EAI_SYSTEM
+        raise LocalError.from_os(exc, "resolve", endpoint.host) from None
     except UnicodeError as exc:  # the idna codec: a label that is empty or over 63 bytes
         raise ResolveError(endpoint.host, f"not a host name ({exc})") from None
     hosts = (from_sockaddr(endpoint.transport, item[4]) for item in found)

@@ -10,6 +10,7 @@ itself.  Both ways look at the two names of each connection.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import math
@@ -27,7 +28,7 @@ from netlab.errors import LocalError
 from netlab.socketops.attempts import Method
 from netlab.socketops.connecting import PENDING, open_client_socket, reached_itself
 from netlab.socketops.resolving import family_of
-from netlab.socketops.stop import Stop
+from netlab.socketops.stop import Stop, Watcher
 
 __all__ = ["Outcome", "Place", "Refusals", "inet_address", "is_local", "scan_here", "scan_window"]
 
@@ -89,12 +90,12 @@ def is_local(address: Endpoint) -> bool:
     """Tell whether a numeric address is this host's own: packets to it then leave from it."""
     if address.is_loopback:
         return True
-    with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
-        try:
+    try:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM) as sock:
             sock.connect(_sockaddr(inet_address(address), 9))
             return bool(sock.getsockname()[0] == sock.getpeername()[0])
-        except OSError:  # no route: then it is not ours
-            return False
+    except OSError:  # no route: then it is not ours; and without descriptors nobody knows
+        return False
 
 
 def scan_here(
@@ -104,7 +105,7 @@ def scan_here(
 
     Args:
       address: of this host, as `is_local` tells.
-      ports: what is left of them when this ends is for the window: too many were slow.
+      ports: what is left of them when this ends is for the window: too many were slow, or no socket is to be had.
       slow: collects the ports that gave no answer at once.
       bulk: count the refused ones, and tell how many now and then.
     """
@@ -112,8 +113,22 @@ def scan_here(
     family = _family(base)
     clock, refused = time.perf_counter, errno.ECONNREFUSED
     sock = _open_bounded(family)
-    try:
-        while len(slow) < _SLOW_MAX and not (stop is not None and stop.is_set()):
+
+    def close() -> None:
+        if sock is not None:
+            sock.close()
+
+    def wake() -> None:
+        with contextlib.suppress(OSError):  # it is not connecting just now
+            if sock is not None:
+                sock.shutdown(socket.SHUT_RDWR)
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(close)
+        if stop is not None:
+            # Python waits without a limit for a connect() that a signal has interrupted, whatever its time-out.
+            stack.enter_context(Watcher(stop, wake))
+        while sock is not None and len(slow) < _SLOW_MAX and not (stop is not None and stop.is_set()):
             count = 0
             port = None
             for port in itertools.islice(ports, _STOP_EVERY):
@@ -132,16 +147,14 @@ def scan_here(
                 sock = _open_bounded(family)
                 if code not in PENDING and code != errno.EAGAIN:
                     yield Outcome(group, address, port, code, seconds, is_self)
-                    continue
-                slow.append(port)
-                if len(slow) >= _SLOW_MAX:
+                else:
+                    slow.append(port)
+                if sock is None or len(slow) >= _SLOW_MAX:
                     break
             if count:
                 yield Refusals(group, count)
             if port is None:
                 return
-    finally:
-        sock.close()
 
 
 def scan_window(
@@ -312,9 +325,12 @@ def _family(sockaddr: InetAddr) -> socket.AddressFamily:
     return socket.AF_INET6 if len(sockaddr) == 4 else socket.AF_INET
 
 
-def _open_bounded(family: socket.AddressFamily) -> socket.socket:
-    """Open a blocking socket whose connect() gives up by itself (socket(7), SO_SNDTIMEO)."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _open_bounded(family: socket.AddressFamily) -> socket.socket | None:
+    """Open a blocking socket whose connect() gives up by itself (socket(7), SO_SNDTIMEO); None where there is none."""
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, round(_BOUND * 1e6)))
     return sock
 

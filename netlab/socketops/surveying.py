@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from netlab.endpoint import Endpoint, Transport
-from netlab.errors import AnswerNo, ResolveError, TimedOut
+from netlab.errors import AnswerNo, LocalError, ResolveError, TimedOut
 from netlab.records import Emit, ErrorReport, Probe
 from netlab.reports import ProbeSummary, Survey
 from netlab.socketops import evidence
@@ -157,8 +157,11 @@ def _resolve_all(groups: Sequence[Group], method: Method, tally: Tally) -> list[
     if sum(not endpoint.is_numeric and not endpoint.transport.is_unix for endpoint in endpoints) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(_RESOLVERS) as pool:
-            found = list(pool.map(look_up, endpoints))
+        try:
+            with ThreadPoolExecutor(_RESOLVERS) as pool:
+                found = list(pool.map(look_up, endpoints))
+        except RuntimeError:  # "can't start new thread"
+            raise LocalError("start", "a thread", "this host gives no more threads") from None
     else:
         found = [look_up(endpoint) for endpoint in endpoints]
     hosts: list[_Host] = []
