@@ -3,8 +3,9 @@
  *   load rr|crr|idle|bulk|sink|udprr|udpsink PORT CONNS SECONDS SIZE [EXPECT]
  *
  * rr: round trips; crr: connect, one round trip, close; idle: hold CONNS open for SECONDS after one round trip each;
- * bulk: a stream each way; sink: one way.  The bytes that come back are compared; EXPECT is another reply than the
- * echo.  Unit of "rate": operations a second, or bytes a second for bulk and sink. */
+ * bulk: a stream each way; sink: one way; udprr: round trips, of which a single peer has 16 under way.  The bytes that
+ * come back are compared; EXPECT is another reply than the echo.  Unit of "rate": operations a second, or bytes a
+ * second for bulk and sink. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +34,7 @@ static double now(void) {
 }
 
 static void die(const char *what) {
-    printf("{\"ok\": false, \"why\": \"%s: %s\"}\n", what, strerror(errno));
+    printf("{\"ok\": false, \"why\": \"%s%s%s\"}\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
     exit(1);
 }
 
@@ -59,7 +60,8 @@ static void say(struct conn *c) {
 static int hear(struct conn *c) {
     long n = recv(c->fd, got, sizeof got, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) return 0;
-    if (n <= 0) die(n ? "recv" : "the server closed");
+    if (n == 0) errno = 0, die("the server closed");
+    if (n < 0) die("recv");
     if (c->in + n > reply_size || memcmp(got, reply + c->in, n)) errno = 0, die("the reply is another one");
     return (c->in += n) == reply_size;
 }
@@ -67,18 +69,21 @@ static int hear(struct conn *c) {
 static void round_trips(int number, double seconds, int reconnects) {
     struct epoll_event events[512];
     double end = now() + seconds;
-    for (int i = 0; i < number; i++) say(&conns[i]);
+    int depth = is_udp && number == 1 ? 16 : 1;
+    for (int i = 0; i < number; i++)
+        for (int j = 0; j < depth; j++) say(&conns[i]);
     for (int live = number; live > 0;) {
         int ready = epoll_wait(epoll, events, 512, 5000);
         if (ready <= 0) errno = ETIMEDOUT, die("epoll_wait");
         int is_over = now() >= end;
         for (int i = 0; i < ready; i++) {
             struct conn *c = events[i].data.ptr;
-            if (!hear(c)) continue;
-            ops += !is_over;
-            if (is_over) { live--; continue; }
-            if (reconnects) { close(c->fd); open_conn(c); watch(c, EPOLLIN); }
-            say(c);
+            for (int j = 0; j < depth && hear(c); j++) {
+                ops += !is_over;
+                if (is_over) { live--; break; }
+                if (reconnects) { close(c->fd); open_conn(c); watch(c, EPOLLIN); }
+                say(c);
+            }
         }
     }
 }
@@ -94,7 +99,8 @@ static void stream(int number, double seconds, int comes_back) {
             struct conn *c = events[i].data.ptr;
             if (comes_back && events[i].events & EPOLLIN) {
                 long n = recv(c->fd, got, sizeof got, MSG_DONTWAIT);
-                if (n <= 0) die(n ? "recv" : "the server closed");
+                if (n == 0) errno = 0, die("the server closed");
+                if (n < 0) die("recv");
                 if (memcmp(got, message + c->in % size, n)) errno = 0, die("the reply is another one");
                 c->in += n;
                 if (!is_over) bytes += n;
@@ -158,6 +164,7 @@ int main(int argc, char **argv) {
     } else {
         round_trips(number, seconds, mode[0] == 'c');
     }
-    printf("{\"ok\": true, \"rate\": %.1f, \"open_s\": %.4f}\n", (streams ? bytes : ops) / seconds, start - opening);
+    printf("{\"ok\": true, \"ops\": %ld, \"rate\": %.1f, \"open_s\": %.4f}\n", ops, (streams ? bytes : ops) / seconds,
+           start - opening);
     return 0;
 }

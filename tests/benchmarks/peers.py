@@ -13,6 +13,7 @@ import socket
 import socketserver
 import sys
 import threading
+from typing import Any, cast
 
 HOST = "127.0.0.1"
 
@@ -29,7 +30,7 @@ class StreamServer(socketserver.ThreadingTCPServer):
     request_queue_size = 4096
 
 
-class DatagramHandler(socketserver.BaseRequestHandler):
+class EchoHandler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request[1].sendto(self.request[0], self.client_address)
 
@@ -57,49 +58,53 @@ def textbook(port: int) -> None:
             threading.Thread(target=handle_client, args=(client, address), daemon=True).start()
 
 
-class EchoProtocol(asyncio.Protocol):
+class StreamProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
 
-async def serve_protocol(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(EchoProtocol, HOST, port, backlog=4096)
-    await server.serve_forever()
+class EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str | Any, int]) -> None:
+        self.transport.sendto(data, address)
 
 
 async def serve_streams(port: int) -> None:
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(echo, HOST, port, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(StreamProtocol, HOST, port, backlog=4096)
     await server.serve_forever()
+
+
+async def serve_datagrams(protocol: type[asyncio.DatagramProtocol], port: int) -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(protocol, (HOST, port))
+    await asyncio.Event().wait()
 
 
 def main(kind: str, port: int) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if kind == "socketserver":
+    library, _, task = kind.partition("-")
+    if kind == "socketserver-udp":
+        socketserver.UDPServer((HOST, port), EchoHandler).serve_forever()
+    elif kind == "socketserver-udp-discard":
+        socketserver.UDPServer((HOST, port), socketserver.BaseRequestHandler).serve_forever()
+    elif kind == "socketserver":
         StreamServer((HOST, port), StreamHandler).serve_forever()
-    elif kind == "socketserver-udp":
-        socketserver.UDPServer((HOST, port), DatagramHandler).serve_forever()
     elif kind == "textbook":
         textbook(port)
-    elif kind == "asyncio":
-        asyncio.run(serve_protocol(port))
-    elif kind == "asyncio-streams":
-        asyncio.run(serve_streams(port))
-    elif kind == "uvloop":
-        importlib.import_module("uvloop").install()
-        asyncio.run(serve_protocol(port))
     else:
-        sys.exit(f"no such peer: {kind}")
+        if library == "uvloop":
+            importlib.import_module("uvloop").install()
+        if task == "udp":
+            asyncio.run(serve_datagrams(EchoDatagrams, port))
+        elif task == "udp-discard":
+            asyncio.run(serve_datagrams(asyncio.DatagramProtocol, port))
+        else:
+            asyncio.run(serve_streams(port))
 
 
 if __name__ == "__main__":
