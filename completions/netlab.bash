@@ -18,15 +18,15 @@ __netlab_command() {
             arguments='command'
             ;;
         serve-tcp)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --concurrent --max-clients -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word --fault --seed -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --concurrent --max-clients -h --help'
             arguments='listen'
             ;;
         serve-threaded)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --type --set --mode --reply --ack-text --eol -C --exit-word --fault --seed -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -h --help'
             arguments='listen'
             ;;
         serve-udp)
-            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --set --mode --reply --ack-text --eol -C --exit-word -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer -h --help'
+            options='-H --host -p --port -U --unix -4 --ipv4 -6 --ipv6 --set --mode --reply --ack-text --eol -C --exit-word --fault --seed -1 --once --duration --stop-on-exit --ready-fd -o --output -x --hexdump --encoding --json -q --quiet -v --verbose --color --trace --diagram --trace-file --trace-peer -h --help'
             arguments='listen'
             ;;
         send)
@@ -59,6 +59,8 @@ __netlab_option() {
         serve-tcp,--reply | serve-threaded,--reply) kind='words ack echo discard generate broadcast' ;;
         serve-udp,--reply) kind='words ack echo discard generate' ;;
         *,--eol) kind='words none lf crlf' ;;
+        serve-tcp,--fault | serve-threaded,--fault) kind='fault delay=300ms rate=10k dribble=1B/10ms split-utf8 close-after=5B reset-after=5B half-close stall no-accept refuse-every=3 no-reply drop=10% corrupt=1% garbage list' ;;
+        serve-udp,--fault) kind='fault delay=300ms no-reply drop=10% duplicate=10% reorder=10% truncate=20B corrupt=1% garbage wrong-port list' ;;
         *,--encoding) kind='words utf-8 gbk gb18030 big5 shift_jis euc-kr latin-1 cp1252 ascii' ;;
         *,--color) kind='words auto always never' ;;
         *,--cpu) kind='words auto none' ;;
@@ -285,6 +287,13 @@ __netlab_setting() {
     fi
 }
 
+# Add names of faults, and behind = the value of the one in $1.
+__netlab_fault() {
+    local -a found=($1)
+    [[ $value == *=* ]] || found=("${found[@]/=*/=}")
+    __netlab_words "${found[*]}"
+}
+
 # Cut off what readline does not replace: up to an open quote, else up to the last character that breaks words.
 __netlab_cut() {
     local cut="" part char i
@@ -315,7 +324,7 @@ __netlab_cut() {
 _netlab() {
     local - IFS=$' \t\n'
     set +u -f
-    local values=' --completion -H --host -p --port -U --unix --type --set --mode --reply --ack-text --eol --exit-word --duration --ready-fd -o --output --encoding --color --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -s --source -w --timeout --wait -f --file --until --expect --expect-regex -c --count -j --jobs -i --interval --rate --deadline --payload --ok-if '
+    local values=' --completion -H --host -p --port -U --unix --type --set --mode --reply --ack-text --eol --exit-word --fault --seed --duration --ready-fd -o --output --encoding --color --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -s --source -w --timeout --wait -f --file --until --expect --expect-regex -c --count -j --jobs -i --interval --rate --deadline --payload --ok-if '
     local command="" options="" arguments="" # of the command
     local quote="" head="" ended="" option="" placed="" udp="" count=0 # of the line
     local value="" prefix="" kind="" files=""
@@ -327,6 +336,7 @@ _netlab() {
     case $kind in
         words\ *) __netlab_words "${kind#words }" ;;
         list\ *) __netlab_list "${kind#list }" ;;
+        fault\ *) __netlab_fault "${kind#fault }" ;;
         file) __netlab_files ;;
         host)
             local list

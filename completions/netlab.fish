@@ -3,7 +3,7 @@
 #     netlab --completion fish > ~/.config/fish/completions/netlab.fish
 
 function __netlab_arguments -d 'The words before the cursor that are no options and no values of options'
-    set -l values --completion -H --host -p --port -U --unix --type --set --mode --reply --ack-text --eol --exit-word --duration --ready-fd -o --output --encoding --color --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -s --source -w --timeout --wait -f --file --until --expect --expect-regex -c --count -j --jobs -i --interval --rate --deadline --payload --ok-if
+    set -l values --completion -H --host -p --port -U --unix --type --set --mode --reply --ack-text --eol --exit-word --fault --seed --duration --ready-fd -o --output --encoding --color --trace-file --trace-peer --backlog --idle-timeout --max-clients --cpu -s --source -w --timeout --wait -f --file --until --expect --expect-regex -c --count -j --jobs -i --interval --rate --deadline --payload --ok-if
     set -l skip no
     set -l ended no
     for word in (commandline -opc)[2..]
@@ -70,15 +70,23 @@ function __netlab_ports -d 'Ports of the host $argv[1]: its listeners if it is t
     printf '%s\n' 9999
     test -r /etc/services; and printf '%s\n' $names
     string match -qr '^(localhost|.*\.localhost|127\..*|::1|\[::1\])?$' -- "$argv[1]"; or return 0
-    set -l wanted ' 0A '
-    test $protocol = udp; and set wanted ':0000 '
     for file in /proc/net/$protocol /proc/net/{$protocol}6
         test -r $file; or continue
-        # On 127.x.x.x or any address: slot, local address, remote address, state.
-        string match -r "^ *\d+: (?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000):[0-9A-F]{4} \S+$wanted" <$file |
-            string replace -rf '^ *\d+: [0-9A-F]+:([0-9A-F]{4}).*' '0x$1' | while read -l port
-            printf '%d\n' $port
-        end
+        while read -l slot address remote state rest
+            switch $protocol,$state,$remote
+                case '*,st,*'
+                    continue
+                case 'tcp,0A,*' 'udp,*:0000'
+                case 'tcp,*'
+                    break # listeners come first
+                case '*'
+                    continue
+            end
+            # 127.x.x.x, 0.0.0.0, and the same in IPv6
+            if string match -qr '^(?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000):' -- $address
+                printf '%d\n' 0x(string replace -r '.*:' '' -- $address)
+            end
+        end <$file
     end
 end
 
@@ -127,6 +135,14 @@ function __netlab_settings -d 'Socket options, and the values of those that are 
     end
 end
 
+function __netlab_faults -d 'Names of faults, and behind = the value of the one in $argv'
+    if string match -q '*=*' -- (__netlab_word)
+        printf '%s\n' $argv
+    else
+        string replace -r '=.*' = -- $argv
+    end
+end
+
 complete -c netlab -f
 complete -c netlab -n __netlab_at -a serve-tcp -d 'Serve one client at a time, on TCP or a unix socket'
 complete -c netlab -n __netlab_at -a serve-threaded -d 'Serve each client in a thread of its own'
@@ -150,6 +166,8 @@ complete -c netlab -n '__netlab_at serve-tcp' -l ack-text -x -d 'The acknowledge
 complete -c netlab -n '__netlab_at serve-tcp' -l eol -x -a 'none lf crlf' -d 'What ends an acknowledgement'
 complete -c netlab -n '__netlab_at serve-tcp' -s C -d 'Same as --eol crlf'
 complete -c netlab -n '__netlab_at serve-tcp' -l exit-word -x -d 'Word that ends a client\'s conversation'
+complete -c netlab -n '__netlab_at serve-tcp' -l fault -x -a '(__netlab_faults delay=300ms rate=10k dribble=1B/10ms split-utf8 close-after=5B reset-after=5B half-close stall no-accept refuse-every=3 no-reply drop=10% corrupt=1% garbage list)' -d 'Misbehave on purpose'
+complete -c netlab -n '__netlab_at serve-tcp' -l seed -x -d 'Let chance repeat itself: same number, same faults'
 complete -c netlab -n '__netlab_at serve-tcp' -s 1 -l once -d 'End after one client (or datagram)'
 complete -c netlab -n '__netlab_at serve-tcp' -l duration -x -d 'End after so long'
 complete -c netlab -n '__netlab_at serve-tcp' -l stop-on-exit -d 'Let the exit word stop the server, too'
@@ -184,6 +202,8 @@ complete -c netlab -n '__netlab_at serve-threaded' -l ack-text -x -d 'The acknow
 complete -c netlab -n '__netlab_at serve-threaded' -l eol -x -a 'none lf crlf' -d 'What ends an acknowledgement'
 complete -c netlab -n '__netlab_at serve-threaded' -s C -d 'Same as --eol crlf'
 complete -c netlab -n '__netlab_at serve-threaded' -l exit-word -x -d 'Word that ends a client\'s conversation'
+complete -c netlab -n '__netlab_at serve-threaded' -l fault -x -a '(__netlab_faults delay=300ms rate=10k dribble=1B/10ms split-utf8 close-after=5B reset-after=5B half-close stall no-accept refuse-every=3 no-reply drop=10% corrupt=1% garbage list)' -d 'Misbehave on purpose'
+complete -c netlab -n '__netlab_at serve-threaded' -l seed -x -d 'Let chance repeat itself: same number, same faults'
 complete -c netlab -n '__netlab_at serve-threaded' -s 1 -l once -d 'End after one client (or datagram)'
 complete -c netlab -n '__netlab_at serve-threaded' -l duration -x -d 'End after so long'
 complete -c netlab -n '__netlab_at serve-threaded' -l stop-on-exit -d 'Let the exit word stop the server, too'
@@ -217,6 +237,8 @@ complete -c netlab -n '__netlab_at serve-udp' -l ack-text -x -d 'The acknowledge
 complete -c netlab -n '__netlab_at serve-udp' -l eol -x -a 'none lf crlf' -d 'What ends an acknowledgement'
 complete -c netlab -n '__netlab_at serve-udp' -s C -d 'Same as --eol crlf'
 complete -c netlab -n '__netlab_at serve-udp' -l exit-word -x -d 'Word that ends a client\'s conversation'
+complete -c netlab -n '__netlab_at serve-udp' -l fault -x -a '(__netlab_faults delay=300ms no-reply drop=10% duplicate=10% reorder=10% truncate=20B corrupt=1% garbage wrong-port list)' -d 'Misbehave on purpose'
+complete -c netlab -n '__netlab_at serve-udp' -l seed -x -d 'Let chance repeat itself: same number, same faults'
 complete -c netlab -n '__netlab_at serve-udp' -s 1 -l once -d 'End after one client (or datagram)'
 complete -c netlab -n '__netlab_at serve-udp' -l duration -x -d 'End after so long'
 complete -c netlab -n '__netlab_at serve-udp' -l stop-on-exit -d 'Let the exit word stop the server, too'

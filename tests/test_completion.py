@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -135,13 +136,21 @@ ROWS: list[tuple[str, dict[str, str] | str]] = [
     ("netlab send -s '[", "netlab send -s '[::1]' "),
     ("netlab serve-tcp --host=0", "netlab serve-tcp --host=0.0.0.0 "),
     ("netlab serve-tcp -H ::", "netlab serve-tcp -H ::"),
-    ("netlab probe [", {"fish": r"netlab probe \[::1\]:", "": "netlab probe [::1]:"}),
+    ("netlab probe [", {"bash": "netlab probe [::1]:", "": r"netlab probe \[::1\]:"}),
+    ("netlab probe tcp:[:", {"bash": "netlab probe tcp:[::1]:", "": r"netlab probe tcp:\[::1\]:"}),
     ("netlab probe '[", {"bash": "netlab probe '[::1]:'", "": "netlab probe '[::1]:"}),
     ("netlab probe '[::1]:99", "netlab probe '[::1]:9999' "),
     ("netlab probe [::1]:99", {"bash": "netlab probe [::1]:9999 ", "": r"netlab probe \[::1\]:9999 "}),
     ("netlab send --set SO_KEEPA", "netlab send --set SO_KEEPALIVE="),
     ("netlab send --set=SO_KEEPA", "netlab send --set=SO_KEEPALIVE="),
     ("netlab send --set TCP_MAXS", "netlab send --set TCP_MAXSEG="),
+    ("netlab serve-tcp --fault dela", "netlab serve-tcp --fault delay="),
+    ("netlab serve-tcp --fault=dela", "netlab serve-tcp --fault=delay="),
+    ("netlab serve-tcp --fault delay=", "netlab serve-tcp --fault delay=300ms "),
+    ("netlab serve-tcp --fault=dribble=", "netlab serve-tcp --fault=dribble=1B/10ms "),
+    ("netlab serve-threaded --fault stall --fault half", "netlab serve-threaded --fault stall --fault half-close "),
+    ("netlab serve-udp --fault=tru", "netlab serve-udp --fault=truncate="),
+    ("netlab serve-udp --fault sta", "netlab serve-udp --fault sta"),
     ("netlab serve-udp 0.0", "netlab serve-udp 0.0.0.0:"),
     ("netlab serve-udp < solo", "netlab serve-udp < solo.sock "),
     ("netlab send :9999 alp", "netlab send :9999 alp"),
@@ -168,6 +177,8 @@ def test_a_tab_completes(shell: Shell, typed: str, wanted: dict[str, str] | str)
         ("netlab serve-tcp --re", {"--reply", "--ready-fd"}),
         ("netlab send --set TCP_KEEP", {"TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"}),
         ("netlab send --set SO_KEEPALIVE=", {"0", "1"}),
+        ("netlab serve-tcp --fault d", {"delay", "dribble", "drop"}),
+        ("netlab serve-udp --fault=d", {"delay", "duplicate", "drop"}),
         ("netlab send --unix=/etc/host", {"hostname", "hosts"}),
         ("netlab send -U two\\ words/o", {"one", "other"}),
         ("netlab send -U sol", {"solo.sock", "solö.txt"}),
@@ -197,39 +208,53 @@ def test_ports_of_this_host_are_those_with_a_listener(shell: Shell) -> None:
         assert str(ports[0]) not in shell.complete("netlab send alpha.example:").shown
 
 
-def test_zsh_keeps_its_list_at_the_second_tab(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
-    """A list that is drawn and wiped again looks right in what the shell writes: only a terminal's screen tells."""
-    require_tool("zsh")
-    tmux = [require_tool("tmux"), "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
-    make_home(tmp_path)
-    (tmp_path / ".zshrc").write_text("PS1='$ '; fpath=(~/functions $fpath); autoload -U compinit; compinit -u -D\n")
-    env = clean_environment({"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "xterm"})
+@contextmanager
+def fresh_zsh(home: Path, tmux: str) -> Iterator[Callable[..., None]]:
+    """Start zsh, set up as a user would, in tmux; give what presses keys and waits for texts on the screen."""
+    command = [tmux, "-S", str(home / "tmux"), "-f", "/dev/null"]
+    make_home(home)
+    (home / ".zshrc").write_text("PS1='$ '; fpath=(~/functions $fpath); autoload -U compinit; compinit -u -D\n")
+    env = clean_environment({"HOME": str(home), "ZDOTDIR": str(home), "TERM": "xterm"})
 
     def run(*args: str) -> str:
-        done = subprocess.run([*tmux, *args], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=10)
+        done = subprocess.run([*command, *args], env=env, cwd=home, capture_output=True, text=True, timeout=10)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def wait_for(*texts: str) -> str:
+    def press(*keys: str, shows: Sequence[str]) -> None:
+        if keys:
+            run("send-keys", *keys)
         for _ in range(1000):
             screen = run("capture-pane", "-p")
-            if all(text in screen for text in texts):
-                return screen
-        raise AssertionError(f"{texts} did not come; on the screen:\n{screen}")
+            if all(text in screen for text in shows):
+                return
+        raise AssertionError(f"{shows} did not come; on the screen:\n{screen}")
 
     run("new-session", "-d", "-x", "100", "-y", "30", "zsh")
     try:
-        wait_for("$")
-        run("send-keys", "netlab serve-", "Tab")
-        wait_for("serve-tcp ", "serve-threaded ", "serve-udp ")
-        run("send-keys", "Tab")
-        wait_for("$ netlab serve-tcp", "serve-tcp  ", "serve-threaded ", "serve-udp ")
-        run("send-keys", "C-u", "netlab send --color=", "Tab")
-        wait_for("$ netlab send --color=", "always", "never")
-        run("send-keys", "Tab")
-        wait_for("$ netlab send --color=always", "auto", "never")
+        press(shows=["$"])
+        yield press
     finally:
         run("kill-server")
+
+
+def test_zsh_keeps_its_list_at_the_second_tab(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """A list that is drawn and wiped again looks right in what the shell writes: only a terminal's screen tells."""
+    require_tool("zsh")
+    with fresh_zsh(tmp_path, require_tool("tmux")) as press:
+        press("netlab serve-", "Tab", shows=["serve-tcp ", "serve-threaded ", "serve-udp "])
+        press("Tab", shows=["$ netlab serve-tcp", "serve-tcp  ", "serve-threaded ", "serve-udp "])
+        press("C-u", "netlab send --color=", "Tab", shows=["$ netlab send --color=", "always", "never"])
+        press("Tab", shows=["$ netlab send --color=always", "auto", "never"])
+
+
+def test_zsh_quotes_the_bracket_of_an_address(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """At the first TAB of a session, too, when nothing of netlab's has been loaded; and arrays stay as they were."""
+    require_tool("zsh")
+    with fresh_zsh(tmp_path, require_tool("tmux")) as press:
+        press("netlab probe [", "Tab", shows=[r"$ netlab probe \[::1\]:"])
+        press("99", "Tab", shows=[r"$ netlab probe \[::1\]:9999"])
+        press("C-u", "typeset -A found=(alpha 1 beta 2)", "Enter", "echo $found[al", "Tab", shows=["$found[alpha]"])
 
 
 def test_bash_gets_no_variables_of_ours(require_tool: Callable[[str], str]) -> None:

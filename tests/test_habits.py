@@ -28,8 +28,8 @@ from tests.programs import Netlab
         ("chat -T 0x10 :9", "--set IP_TOS="),
     ],
 )
-def test_options_of_other_tools_get_netlabs_way(netlab: Netlab, line: str, says: str) -> None:
-    done = netlab(*line.split())
+def test_options_of_other_tools_get_netlabs_way(netlab_here: Netlab, line: str, says: str) -> None:
+    done = netlab_here(*line.split())
     assert (done.returncode, done.stdout) == (2, b"")
     last = done.stderr.decode().splitlines()[-1]
     assert last.startswith("Error: No such option '-")
@@ -48,8 +48,8 @@ def test_options_of_other_tools_get_netlabs_way(netlab: Netlab, line: str, says:
         ("send db hello", "'db' has no port. Did you mean db:5432?"),
     ],
 )
-def test_host_and_port_apart_are_put_together(netlab: Netlab, line: str, says: str) -> None:
-    done = netlab(*line.split())
+def test_host_and_port_apart_are_put_together(netlab_here: Netlab, line: str, says: str) -> None:
+    done = netlab_here(*line.split())
     assert done.returncode == 2
     assert says in done.stderr.decode().splitlines()[-1]
 
@@ -71,6 +71,6 @@ def test_what_is_a_host_and_a_port(words: list[str], one: str) -> None:
     assert as_one_word(words) == one
 
 
-def test_an_option_that_is_nearly_right_gets_clicks_own_suggestion(netlab: Netlab) -> None:
-    assert b"'--timeout'" in netlab("send", "--timout", "1").stderr
-    assert b"Did you mean 'probe'?" in netlab("prob").stderr
+def test_an_option_that_is_nearly_right_gets_clicks_own_suggestion(netlab_here: Netlab) -> None:
+    assert b"'--timeout'" in netlab_here("send", "--timout", "1").stderr
+    assert b"Did you mean 'probe'?" in netlab_here("prob").stderr

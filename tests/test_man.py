@@ -19,7 +19,7 @@ from netlab.explain.connecting import CONNECT
 from netlab.explain.sockets import BIND, STREAM
 from netlab.reference.man import man_pages
 from netlab.reference.tree import Command, read_tree
-from tests.programs import ROOT, StartProgram, clean_environment, run_netlab
+from tests.programs import ROOT, Netlab, StartProgram, clean_environment, run_netlab
 
 T = TypeVar("T")
 TREE = read_tree(cli)
@@ -29,7 +29,7 @@ PAGES = sorted(man_pages(TREE))
 def source(command: Command) -> str:
     """The text of a command's page without the escapes that only a reader of mdoc needs."""
     name = "netlab" if command is TREE[0] else f"netlab-{command.name}"
-    return (ROOT / "man" / f"{name}.1").read_text("utf-8").replace(r"\-", "-").replace(r"\&", "")
+    return (ROOT / "man" / f"{name}.1").read_text("utf-8").replace(r"\-", "-").replace(r"\&", "").replace(r"\%", "")
 
 
 def shown(page: str, *, tool: str) -> str:
@@ -150,7 +150,7 @@ def events(lines: bytes) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_events_of_a_real_run_are_in_the_pages(start_server: StartProgram) -> None:
+def test_the_events_of_a_real_run_are_in_the_pages(start_server: StartProgram, netlab_here: Netlab) -> None:
     came: dict[str, set[str]] = {}
     for name in ("serve-tcp", "serve-threaded", "serve-udp"):
         server = start_server(name, "--json")
@@ -165,10 +165,13 @@ def test_the_events_of_a_real_run_are_in_the_pages(start_server: StartProgram) -
         }
         for client, options in runs.items():
             for words in options:
-                done = run_netlab(client, server.endpoint, *words, "--json", input="hello\n")
+                if client == "chat":
+                    done = run_netlab(client, server.endpoint, *words, "--json", input="hello\n")
+                else:
+                    done = netlab_here(client, server.endpoint, *words, "--json")
                 came.setdefault(client, set()).update(events(done.stdout))
         came[name] = events(server.stop().stdout)
-    came["probe"] |= events(run_netlab("probe", "--loopback", "--json").stdout)
+    came["probe"] |= events(netlab_here("probe", "--loopback", "--json").stdout)
     for command in TREE[1:]:
         listed = source(command).partition(".Sh JSON KEYS")[2].partition(".Sh")[0]
         assert came[command.name] <= set(re.findall(r"^\.Cm (\w+)", listed, re.MULTILINE)), command.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,9 +30,14 @@ READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 TUTORIAL = ROOT / "tests/tutorial"
 TREE = {command.name: command for command in read_tree(cli)}
 
+DELAY = 0.1
+"""Seconds that a slow server takes for a reply; the READMEs have 0.3, which is easier to see and longer to wait for."""
+
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(netlab [^`\n]+)`")
 COMMAND = re.compile(r"\bnetlab ((?:serve-\w+|send|chat|probe)\b[^|>)]*)")
-STATUS_ROW = re.compile(r"^\| (\d+)(?:(?:, |\u3001)(\d+))? \|", re.MULTILINE)
+BLOCK = re.compile(r"<!-- (netlab [^\n]*|benchmarks) -->")
+TOOLS = re.compile(r"^\| \| netlab \|.*\n(?:\|.*\n)+", re.MULTILINE)
 SESSION = re.compile(r"<!-- session: (?P<name>[\w -]+) -->\n```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -40,10 +46,13 @@ def blocks(path: Path, *kinds: str) -> list[str]:
     return [found["body"] for found in FENCE.finditer(path.read_text("utf-8")) if found["kind"] in kinds]
 
 
-def sessions() -> list[tuple[str, str, str]]:
-    return [
-        (path.name, found["name"], found["body"]) for path in READMES for found in SESSION.finditer(path.read_text())
-    ]
+def sessions() -> dict[str, list[tuple[str, str]]]:
+    """Each session's name, with the READMEs that show it and what they show."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for path in READMES:
+        for session in SESSION.finditer(path.read_text("utf-8")):
+            found.setdefault(session["name"], []).append((path.name, session["body"]))
+    return found
 
 
 def shape(line: str) -> str:
@@ -154,6 +163,48 @@ class Sessions:
             screen.wait()
         return self.ended(server, 1), screen.text.replace("\r", "\n")
 
+    def fault_server(self) -> str:
+        server = self.start_server(*shlex.split("serve-tcp --fault delay=300ms --fault drop=10% --seed 1"))
+        output("send", server.endpoint, "-w", "100ms", "hello")
+        return self.ended(server, 1)
+
+    def fault_late(self) -> str:
+        server = self.start_server(*shlex.split("serve-tcp --fault delay=300ms"))
+        return output("send", server.endpoint, "-w", "100ms", "hello")
+
+    def fault_curl(self) -> str:
+        if shutil.which("curl") is None:
+            pytest.skip("curl is not installed (apt install curl)")
+        server = self.start_server(*shlex.split("serve-threaded --fault reset-after=5B"))
+        client = self.start_program("curl", "-sS", f"telnet://{server.endpoint}")
+        client.write("hello\n")
+        client.close_stdin()
+        done = client.wait()
+        assert done.returncode == 56
+        return (done.stdout + done.stderr).decode()
+
+    def fault_list(self) -> str:
+        return output("serve-tcp", "--fault", "list")
+
+    def one_after_the_other(self) -> str:
+        seconds, text = self._five_clients("serve-tcp")
+        assert seconds >= 5 * DELAY
+        return text
+
+    def all_at_once(self) -> str:
+        for server in ("serve-threaded", "serve-tcp --concurrent"):
+            seconds, text = self._five_clients(server)
+            assert DELAY <= seconds < 5 * DELAY
+        return text
+
+    def _five_clients(self, server: str) -> tuple[float, str]:
+        """Let five clients ask a slow server at once: how long that took, and the report."""
+        slow = self.start_server(*server.split(), "--fault", f"delay={DELAY}s")
+        text = output("send", slow.endpoint, "-c", "5", "-j", "5", "--reconnect", "hello")
+        took = re.search(r" in ([\d.]+) (ms|s): ", text)
+        assert took is not None
+        return float(took[1]) / (1000 if took[2] == "ms" else 1), text
+
     def load(self) -> str:
         server = self.start_server("serve-threaded", "--reply", "echo", "--quiet")
         return output("send", server.endpoint, "-c", "2000", "-j", "10", "--expect-echo", "hello")
@@ -165,6 +216,12 @@ class Sessions:
     def closed(self) -> str:
         with peers.refusing_udp() as peer:
             return output("probe", peer.endpoint)
+
+    def ping(self) -> str:
+        text = output("probe", "icmp:127.0.0.1", "-c", "3", "-i", "1ms")
+        if "ping_group_range" in text:
+            pytest.skip(f"this user may not ping: {text}")
+        return text
 
     def no_reply(self) -> str:
         server = self.start_server("serve-tcp", "--reply", "discard")
@@ -187,21 +244,38 @@ def real(start_server: StartProgram, start_program: StartProgram, start_netlab: 
     return Sessions(start_server, start_program, start_netlab)
 
 
-@pytest.mark.parametrize(("readme", "name", "body"), sessions(), ids=lambda text: text.split("\n")[0][:30])
-def test_what_is_shown_is_what_comes(readme: str, name: str, body: str, real: Sessions) -> None:
+@pytest.mark.parametrize(("name", "shown"), sessions().items(), ids=sessions())
+def test_what_is_shown_is_what_comes(name: str, shown: list[tuple[str, str]], real: Sessions) -> None:
     run: Callable[[], str] = getattr(real, name.replace(" ", "_").replace("-", "_"))
     came = {shape(line) for line in run().splitlines()}
-    for line in body.splitlines():
-        if not line.startswith("$ "):
-            assert shape(line) in came, f"{readme}, {name}: {line}"
+    for readme, body in shown:
+        for line in body.splitlines():
+            if not line.startswith("$ "):
+                assert shape(line) in came, f"{readme}, {name}: {line}"
+
+
+def test_both_readmes_have_the_same() -> None:
+    """In Chinese there is all that is in English, and the tutorial's programs, too."""
+    english, chinese = (path.read_text("utf-8") for path in READMES)
+    for kind in (SESSION, BLOCK):
+        assert {found[1] for found in kind.finditer(english)} <= {found[1] for found in kind.finditer(chinese)}
+    [ours], [theirs] = TOOLS.findall(english), TOOLS.findall(chinese)
+    assert [cells(row) for row in ours.splitlines()] == [cells(row) for row in theirs.splitlines()]
+    english_tour = english.partition("## A tour\n")[2].partition("\n## ")[0]
+    chinese_tour = chinese.partition("## 逛一圈\n")[2].partition("\n## ")[0]
+    assert english_tour.count("\n### ") == chinese_tour.count("\n### ") > 9
+
+
+def cells(row: str) -> list[str]:
+    """What a row of a table has in common with the same one in another language."""
+    return [cell if cell in ("-", "28") else "no" if "**" in cell else "" for cell in row.split(" | ")]
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
 def test_commands_and_options_exist(readme: Path) -> None:
     lines = [line for body in blocks(readme, "", "console", "bash", "sh") for line in body.splitlines()]
-    commands = [
-        found[1] for line in lines for found in re.finditer(r"\bnetlab ((?:serve-\w+|send|chat|probe)\b[^|>)]*)", line)
-    ]
+    lines += INLINE.findall(readme.read_text("utf-8"))
+    commands = [found[1] for line in lines for found in COMMAND.finditer(line)]
     assert commands
     for text in commands:
         name, *words = shlex.split(text, comments=True)

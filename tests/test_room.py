@@ -169,8 +169,8 @@ def test_two_chats_are_a_conversation(
 
 
 @pytest.mark.parametrize("command", ["serve-tcp"])
-def test_servers_without_a_room_say_where_there_is_one(netlab: Netlab, command: str) -> None:
-    done = netlab(command, "--reply", "broadcast")
+def test_servers_without_a_room_say_where_there_is_one(netlab_here: Netlab, command: str) -> None:
+    done = netlab_here(command, "--reply", "broadcast")
     assert done.returncode == 2
     assert b"serve-threaded and serve-tcp --concurrent" in done.stderr
 

@@ -267,6 +267,14 @@ def test_seqpacket_over_the_command_line(start_server: StartProgram, tmp_path: P
     [
         (("--mode", "0999"), "'0999' is no mode; write octal digits"),
         (("--mode", "1777"), "'1777' is no mode"),
+        (("--mode", "0666"), "--mode is for the file of a unix socket"),
+        (("--mode", "0666", "-U", "@name"), "--mode is for the file of a unix socket"),
+        (("-o", "-"), "-o - would put what clients send into the log"),
+        (("--reply", "echo", "--ack-text", "x"), "--ack-text is for --reply ack and broadcast, not for echo"),
+        (("--reply", "discard", "--exit-word", "bye"), "--exit-word is for --reply ack and broadcast"),
+        (("--reply", "echo", "--stop-on-exit"), "--stop-on-exit is for --reply ack and broadcast"),
+        (("--stop-on-exit", "--exit-word", ""), "--stop-on-exit needs an exit word"),
+        (("--ready-fd", "one"), "'one' is not a valid integer."),
         (("--backlog", "-1"), "-1"),
         (("--reply", "nothing"), "'nothing'"),
         (("--encoding", "ascii", "--ack-text", "收到"), "ascii has no character"),
@@ -277,7 +285,14 @@ def test_seqpacket_over_the_command_line(start_server: StartProgram, tmp_path: P
         (("-p", "65536"), "port 65536 is out of range"),
     ],
 )
-def test_bad_options_are_usage_errors(netlab: Netlab, args: tuple[str, ...], says: str) -> None:
-    done = netlab("serve-tcp", *args)
+def test_bad_options_are_usage_errors(netlab_here: Netlab, args: tuple[str, ...], says: str) -> None:
+    done = netlab_here("serve-tcp", *args)
     assert (done.returncode, done.stdout) == (2, b"")
     assert says in done.stderr.decode()
+
+
+def test_variables_that_have_no_effect_here_are_no_errors(netlab: Netlab) -> None:
+    idle = {"MODE": "0666", "ACK_TEXT": "x", "EXIT_WORD": "bye", "STOP_ON_EXIT": "1"}
+    env = {f"NETLAB_SERVE_TCP_{name}": value for name, value in idle.items()}
+    done = netlab("serve-tcp", "-p", "0", "--reply", "echo", "--duration", "10ms", env=env)
+    assert (done.returncode, done.stderr) == (0, b"")

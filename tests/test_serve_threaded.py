@@ -9,9 +9,10 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -155,15 +156,63 @@ def test_signal_with_live_clients_ends_cleanly(start_server: StartProgram, numbe
     assert done.stdout.count(b" closed: stopped") == 100
 
 
-def test_second_signal_ends_at_once(start_server: StartProgram) -> None:
-    server = start_server("serve-threaded", "-q", "--reply", "echo")
+@contextlib.contextmanager
+def held_up(server: Program) -> Iterator[socket.socket]:
+    """Keep the server in a send, for which a stop would wait a second; give a client that sees the stop at once."""
     with clients(server, 2) as (idle, mute):
         mute.settimeout(0.2)
-        flood(mute)  # the server blocks in send, and a stop would wait a second for that
+        flood(mute)
+        yield idle
+
+
+def test_second_signal_ends_at_once(many: tuple[str, ...], start_server: StartProgram) -> None:
+    server = start_server(*many, "-q", "--reply", "echo")
+    with held_up(server) as idle:
         server.send_signal(signal.SIGTERM)
         assert read_to_end(idle) == b""
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.1)
         server.send_signal(signal.SIGTERM)
         assert server.wait().returncode == -signal.SIGTERM  # an end in good order would be 0
+
+
+def test_another_signal_ends_at_once(start_server: StartProgram) -> None:
+    server = start_server("serve-threaded", "-q", "--reply", "echo")
+    with held_up(server) as idle:
+        server.send_signal(signal.SIGTERM)
+        assert read_to_end(idle) == b""
+        server.send_signal(signal.SIGINT)
+        assert server.wait().returncode == -signal.SIGINT
+
+
+def test_two_signals_of_timeout_are_one_request(
+    start_program: StartProgram, require_tool: Callable[[str], str]
+) -> None:
+    program = (require_tool("timeout"), "60", *NETLAB, "serve-threaded", "--port", "0", "--reply", "echo")
+    server = start_program(*program, naive=False)
+    server.ready()
+    with held_up(server) as idle:
+        server.send_signal(signal.SIGTERM)
+        assert read_to_end(idle) == b""
+    done = server.wait()
+    assert done.returncode == 0
+    assert b"stopped by SIGTERM" in done.stdout
+
+
+SIGNALLED_TWICE = """
+import os, signal
+from netlab.cli.signals import stop_on_signals
+with stop_on_signals() as stop:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.wait(5)
+print(stop.reason)
+"""
+
+
+def test_the_same_signal_within_a_moment_is_one_request(start_program: StartProgram) -> None:
+    done = start_program(sys.executable, "-W", "error", "-c", SIGNALLED_TWICE, naive=False).wait()
+    assert (done.returncode, done.stdout) == (0, b"SIGTERM\n")
 
 
 def test_out_of_descriptors_is_a_pause_and_one_warning(start_server: StartProgram) -> None:
@@ -281,8 +330,8 @@ def test_stalled_stdout_holds_up_nobody_for_long(many: tuple[str, ...]) -> None:
         assert server.stdout is not None
         port = int(server.stdout.readline().rpartition(b":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-            for _ in range(4000):  # more lines than a pipe holds
-                client.send(b"hello, hello, hello")
+            for _ in range(1500):  # more lines than a pipe holds
+                client.send(b"hello, " * 8)
                 read_line(client)
         server.terminate()
         assert server.wait(5) == 0
@@ -346,3 +395,32 @@ def test_five_hundred_silent_clients_hinder_nobody_and_no_stop(
         done = server.stop(timeout=1.5)
         assert {read_to_end(client) for client in silent} == {b""}
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.slow
+def test_five_hundred_talking_clients_hinder_no_stop(start_server: StartProgram) -> None:
+    server = start_server("serve-threaded")
+    over = threading.Event()
+
+    def talk() -> None:
+        with contextlib.suppress(ConnectionError):  # the server has ended it
+            while not over.is_set():
+                for client in all_of_them:
+                    client.send(b"hello")
+
+    with clients(server, 500) as all_of_them:
+        for client in all_of_them:
+            say_hello(client)
+        talker = threading.Thread(target=talk)
+        talker.start()
+        try:
+            done = server.stop(timeout=1.5)
+        finally:
+            over.set()
+            talker.join()
+        for client in all_of_them:
+            with contextlib.suppress(ConnectionResetError):  # what came after the end is answered by that
+                read_to_end(client)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b" closed: stopped") == 500
+    assert re.search(rb"stopped by SIGTERM after .*: 500 clients, 500 at once, in ", done.stdout.splitlines()[-1])

@@ -183,8 +183,9 @@ def test_stop_before_the_first_client(serve: Serve) -> None:
         assert server.wait(Summary).clients == 0
 
 
-@pytest.mark.slow
-def test_stop_does_not_wait_for_a_client_that_never_reads(serve: Serve) -> None:
+def test_stop_does_not_wait_for_a_client_that_never_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("clients", "concurrent", "threaded"):
+        monkeypatch.setattr(f"netlab.socketops.{module}.GRACE", 0.1)
     with running(serve, reply=socketops.make_reply("echo"), watch={Closed}) as server, server.connect() as client:
         client.settimeout(0.3)
         flood(client)
@@ -353,9 +354,11 @@ class FailingListener(socket.socket):
 
 
 @pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPROTO"])
-def test_shortage_in_accept_is_survived_and_told_once(serve: Serve, code: str) -> None:
+def test_shortage_in_accept_is_survived_and_told_once(serve: Serve, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("entrance", "concurrent"):
+        monkeypatch.setattr(f"netlab.socketops.{module}.PAUSE", 0.02)
     [bound] = listen(socket_class=FailingListener)
-    bound.sock.failures = (getattr(errno, code),) * 3  # type: ignore[attr-defined]
+    bound.sock.failures = (getattr(errno, code),) * 2  # type: ignore[attr-defined]
     with running(serve, [bound]) as server, server.connect() as client:
         client.send(b"hello")
         assert read_line(client) == b"received 5 bytes\n"

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-__all__ = ["advice", "as_one_word"]
+__all__ = ["advice", "advice_for_command", "as_one_word"]
 
 _LISTEN = "The serve- commands listen without it, and netlab chat --listen takes one peer."
 _RUNS = "netlab runs no programs; socat EXEC: and ncat --exec do."
@@ -17,6 +17,9 @@ _ADVICE = {
     "-z": "To see whether a port is open: netlab probe HOST:PORT",
     "-n": "netlab never looks up the names of addresses, so numeric hosts need no option.",
     "-t": "TCP is what netlab speaks unless -u is given.",
+    "-u": "UDP is what netlab serve-udp serves; send, chat and probe take -u.",
+    "--udp": "UDP is what netlab serve-udp serves; send, chat and probe take -u.",
+    "-w": "A server closes a client that is silent for longer than --idle-timeout; send, chat and probe take -w.",
     "-l": _LISTEN,
     "-L": _LISTEN,
     "-c": _RUNS,
@@ -47,8 +50,29 @@ _ADVICE = {
     "--tcp": "TCP is what netlab speaks unless -u is given.",
 }
 
+_SERVE = "The servers are netlab serve-tcp, serve-threaded and serve-udp; netlab chat --listen takes one peer."
+_TALK = "To talk to a peer: netlab chat HOST:PORT, or netlab send HOST:PORT MESSAGE"
+_SCAN = "To see which ports are open: netlab probe HOST:22,80,8000-8100"
+_WAYS = {
+    "help": "Try netlab --help, or --help behind a command.",
+    "version": "Try netlab --version.",
+    "serve": _SERVE,
+    "server": _SERVE,
+    "listen": _SERVE,
+    "nc": _TALK,
+    "ncat": _TALK,
+    "netcat": _TALK,
+    "telnet": _TALK,
+    "client": _TALK,
+    "connect": _TALK,
+    "ping": "To ping: netlab probe icmp:HOST",
+    "nmap": _SCAN,
+    "scan": _SCAN,
+    "wait": "To wait for a port: netlab probe HOST:PORT --wait 30s",
+    "trace": "Every command takes --trace; netlab probe --loopback --diagram draws both ends.",
+}
 
-_HOST = re.compile(r"[A-Za-z][A-Za-z0-9.-]*|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:]+\]")
+_HOST = r"[A-Za-z][A-Za-z0-9.-]*|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:]+\]"
 
 
 def advice(option: str) -> str:
@@ -59,6 +83,14 @@ def advice(option: str) -> str:
 def as_one_word(args: Sequence[str]) -> str:
     """Return ``HOST:PORT`` where two words of a command line look like nc's ``HOST PORT``, else an empty text."""
     for host, port in itertools.pairwise(args):
-        if port.isdecimal() and _HOST.fullmatch(host):
+        if port.isdecimal() and re.fullmatch(_HOST, host):
             return f"{host}:{port}"
     return ""
+
+
+def advice_for_command(args: Sequence[str]) -> str:
+    """Return what to do in place of a command that netlab does not have; empty where nothing is known."""
+    place = as_one_word(args[:2]) or args[0]
+    if re.fullmatch(rf"({_HOST})?:\d+", place):
+        return f"Did you mean netlab chat {place} or netlab probe {place}?"
+    return _WAYS.get(args[0].lower(), "")

@@ -132,6 +132,8 @@ def _fish_option(option: Option) -> str:
             value = f" -x -a '{words}'"
         case "list":
             value = f" -x -a '(__netlab_list {words})'"
+        case "fault":
+            value = f" -x -a '(__netlab_faults {words})'"
         case kind:
             value = _FISH_VALUES[kind]
     return f"{names}{value} -d {_fish_quoted(option.summary)}"
@@ -194,5 +196,7 @@ def _zsh_action(option: Option) -> str:
             return f"({words})"
         case "list":
             return f"_values -s , item {words}"
+        case "fault":
+            return f" _netlab_fault {words}"
         case kind:
             return _ZSH_VALUES[kind]

@@ -1,7 +1,8 @@
 """Man pages in mdoc(7): the frame and the hand-written parts are in ``manual/``, all that the code knows comes from it.
 
 Options, arguments and variables come from the commands, statuses from `netlab.errors`, JSON keys from
-`netlab.records` and `netlab.reports`, the errnos from `netlab.explain`.  Nothing depends on the day or the machine.
+`netlab.records` and `netlab.reports`, the errnos from `netlab.explain`, the faults from `netlab.socketops`.  Nothing
+depends on the day or the machine.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _STATUSES = {
     "probe": (0, 1, 2, 6, 7, 23, 28, 45, 70, 130, 141),
 }
 _EVENTS = {
-    "serve-tcp": "listening serving connected waiting received sent closed warning summary error",
-    "serve-threaded": "listening serving connected waiting received sent closed warning summary error",
-    "serve-udp": "listening serving received sent warning summary error",
+    "serve-tcp": "listening serving connected waiting received sent fault closed warning summary fault_kind error",
+    "serve-threaded": "listening serving connected waiting received sent fault closed warning summary fault_kind error",
+    "serve-udp": "listening serving received sent fault warning summary fault_kind error",
     "send": "connected sent received reply option summary warning error",
     "chat": "listening connected sent received closed option info note warning error",
     "probe": "probe connected sent reply option tcp_info summary warning error",
@@ -48,6 +49,15 @@ _OTHER_STATUSES = {
     errors.BUG: "A bug in netlab; the traceback says where.",
     errors.INTERRUPTED: "Ctrl-C in a client, or a second one in a server: death by SIGINT, as shells report it.",
 }
+
+
+_FAULTS = (
+    "A client can be tested against each of these, with ``--fault``. "
+    "It can be given several times, in any order: they combine. "
+    "What is left to chance depends on ``--seed``, and on the number of the connection or the order of the datagrams: "
+    "the same requests meet the same faults again. Without ``--seed`` the server says which number it has chosen. "
+    "``--fault list`` shows, too, a command to try for each."
+)
 
 
 def man_pages(tree: Sequence[Command]) -> dict[str, str]:
@@ -78,6 +88,7 @@ def _page(command: Command, tree: Sequence[Command]) -> str:
             "MORE": (manual / f"{command.name}.mdoc").read_text("utf-8").rstrip("\n"),
             "EVENTS": " ,\n".join(f".Cm {event}" for event in _EVENTS[command.name].split()) + " .",
             "VARIABLES": _variables(command),
+            "FAULTS": _faults(command),
         }
     text = (manual / template).read_text("utf-8")
     for place, value in places.items():
@@ -137,6 +148,20 @@ def _value(metavar: str) -> str:
 def _variables(command: Command) -> str:
     rows = [(f"Ev {option.variable}", f".{option_name(option.name)}") for option in command.options if option.variable]
     return tagged(rows, max((str(option.variable) for option in command.options), key=len) + " -compact")
+
+
+def _faults(command: Command) -> str:
+    """Return the section on what a server can do wrong on purpose; nothing for a client."""
+    if not command.faults:
+        return ""
+    rows = (
+        (
+            f"Cm {argument(kind.usage)}",
+            "\n".join(map(paragraph, (f"The server {kind.does}.", f"A client sees {kind.sees}."))),
+        )
+        for kind in command.faults
+    )
+    return f".Sh FAULTS\n{paragraph(_FAULTS)}\n{tagged(rows)}\n"
 
 
 def _statuses(wanted: Sequence[int] | None) -> str:

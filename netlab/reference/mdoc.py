@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 __all__ = ["argument", "literal", "option_name", "paragraph", "tagged"]
 
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][\w-]*")
+_SEARCHED = re.compile(r"(?<!\S)(?=\[default:|\w+_\w|[a-z]+packet\b)")
+"""Before words that one searches for, and that are therefore not to be hyphenated: keys, values, defaults."""
 _MACRO = re.compile(r"[A-Z][a-z0-9]|[%A-Z][A-Za-z]|[A-Z][a-z]{2}")
 """Words that may name a macro of mdoc(7): two letters, %T, and a few of three."""
 
@@ -19,6 +21,7 @@ _MACRO = re.compile(r"[A-Z][a-z0-9]|[%A-Z][A-Za-z]|[A-Z][a-z]{2}")
 def paragraph(text: str, *, width: int = 110) -> str:
     """Return prose as lines of mdoc, each sentence on a line of its own; ``words`` become literal ones."""
     plain = _escape(re.sub(r"``([^`]*)``", r"\1", " ".join(text.split())))
+    plain = _SEARCHED.sub(r"\%", plain)
     plain = _OPTION.sub(lambda found: found[0].replace("-", r"\-"), plain)
     return "\n".join(line for sentence in re.split(r"(?<=[.:;]) +", plain) for line in _lines(sentence, width))
 

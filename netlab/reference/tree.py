@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import click
 
 from netlab.explain import VERDICT_STATUS
+from netlab.socketops.faulttable import Kind, kinds
 from netlab.socketops.payloads import PROTOCOLS
 
 __all__ = ["Argument", "Command", "Option", "read_tree"]
@@ -42,8 +43,8 @@ _WORDS = {
 _SERVER_WORDS = {"HOST": ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::"), "PORT": ("9999", "0")}
 """The same for a server, which looks for no peer, but for an address of its own and a port that is free."""
 
-_LISTS = ("VERDICTS",)
-"""Metavars of several words with commas between them."""
+_OF_PARTS = {"VERDICTS": "list", "NAME[=VALUE]": "fault"}
+"""Metavars of what is completed a part at a time: several words with commas between them, a name and its value."""
 
 _ARGUMENT = re.compile(r"([A-Z]+)\]?(\.\.\.)?")
 
@@ -53,9 +54,9 @@ class Option:
     """One option.
 
     ``names`` has all spellings, short ones first; ``metavar`` is None for a flag.  ``kind`` says what a shell offers
-    for the value: ``words`` (those in ``words``), ``list`` (the same, with commas), ``host``, ``port``, ``setting``,
-    ``file``, or ``text`` for nothing; it is ``flag`` where there is no value.  ``variable`` is the environment variable
-    that gives its default.
+    for the value: ``words`` (those in ``words``), ``list`` (the same, with commas), ``fault`` (names, and behind ``=``
+    the rest), ``host``, ``port``, ``setting``, ``file``, or ``text`` for nothing; it is ``flag`` where there is no
+    value.  ``variable`` is the environment variable that gives its default.
     """
 
     names: tuple[str, ...]
@@ -95,7 +96,8 @@ class Argument:
 class Command:
     """One command, or the group, whose name is ``netlab`` and whose only argument is a command.
 
-    ``description`` has the help's paragraphs without the ``examples``, ``help`` all of ``--help``.
+    ``description`` has the help's paragraphs without the ``examples``, ``help`` all of ``--help``; ``faults`` are those
+    of a server.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Command:
     help: str
     options: tuple[Option, ...]
     arguments: tuple[Argument, ...]
+    faults: tuple[Kind, ...]
 
 
 def _contexts(group: click.Group) -> Iterator[tuple[click.Command, click.Context]]:
@@ -137,6 +140,7 @@ def _command(command: click.Command, ctx: click.Context) -> Command:
         help=command.get_help(ctx),
         options=tuple(_option(param, ctx) for param in params if isinstance(param, click.Option) and not param.hidden),
         arguments=arguments,
+        faults=tuple(kind for param in params for kind in _faults(param)),
     )
 
 
@@ -159,7 +163,7 @@ def _option(param: click.Option, ctx: click.Context) -> Option:
 
 def _kind(words: tuple[str, ...], metavar: str) -> str:
     if words:
-        return "list" if metavar in _LISTS else "words"
+        return _OF_PARTS.get(metavar, "words")
     return _KINDS.get(metavar, "text")
 
 
@@ -174,8 +178,16 @@ def _words(param: click.Option, command: click.Command, metavar: str) -> tuple[s
     """Return the words that can be a value: a Choice's, or those for its metavar."""
     if isinstance(param.type, click.Choice):
         return tuple(str(choice) for choice in param.type.choices)
+    if faults := _faults(param):
+        return (*(kind.sample for kind in faults), "list")
     serves = getattr(command, "serves", False)
     return (_WORDS | _SERVER_WORDS if serves else _WORDS).get(metavar, ())
+
+
+def _faults(param: click.Parameter) -> list[Kind]:
+    """Return what can stand after --fault; nothing for any other option."""
+    datagrams = getattr(param.type, "datagrams", None)
+    return [] if datagrams is None else kinds(datagrams=datagrams)
 
 
 def _paragraphs(text: str | None) -> tuple[str, ...]:

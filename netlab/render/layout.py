@@ -19,7 +19,7 @@ _NO = ("refused", "closed", "unreachable", "denied", "missing", "unresolved", "e
 _COLORS = {
     "open": "green",
     **dict.fromkeys(_NO, "red"),
-    **dict.fromkeys(("timeout", "no-answer", "busy"), "yellow"),
+    **dict.fromkeys(("timeout", "no-answer", "busy"), "magenta"),  # yellow cannot be read on white
 }
 
 

@@ -240,6 +240,13 @@ __netlab_setting() {
     fi
 }
 
+# Add names of faults, and behind = the value of the one in $1.
+__netlab_fault() {
+    local -a found=($1)
+    [[ $value == *=* ]] || found=("${found[@]/=*/=}")
+    __netlab_words "${found[*]}"
+}
+
 # Cut off what readline does not replace: up to an open quote, else up to the last character that breaks words.
 __netlab_cut() {
     local cut="" part char i
@@ -282,6 +289,7 @@ _netlab() {
     case $kind in
         words\ *) __netlab_words "${kind#words }" ;;
         list\ *) __netlab_list "${kind#list }" ;;
+        fault\ *) __netlab_fault "${kind#fault }" ;;
         file) __netlab_files ;;
         host)
             local list

@@ -70,15 +70,23 @@ function __netlab_ports -d 'Ports of the host $argv[1]: its listeners if it is t
     printf '%s\n' 9999
     test -r /etc/services; and printf '%s\n' $names
     string match -qr '^(localhost|.*\.localhost|127\..*|::1|\[::1\])?$' -- "$argv[1]"; or return 0
-    set -l wanted ' 0A '
-    test $protocol = udp; and set wanted ':0000 '
     for file in /proc/net/$protocol /proc/net/{$protocol}6
         test -r $file; or continue
-        # On 127.x.x.x or any address: slot, local address, remote address, state.
-        string match -r "^ *\d+: (?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000):[0-9A-F]{4} \S+$wanted" <$file |
-            string replace -rf '^ *\d+: [0-9A-F]+:([0-9A-F]{4}).*' '0x$1' | while read -l port
-            printf '%d\n' $port
-        end
+        while read -l slot address remote state rest
+            switch $protocol,$state,$remote
+                case '*,st,*'
+                    continue
+                case 'tcp,0A,*' 'udp,*:0000'
+                case 'tcp,*'
+                    break # listeners come first
+                case '*'
+                    continue
+            end
+            # 127.x.x.x, 0.0.0.0, and the same in IPv6
+            if string match -qr '^(?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000):' -- $address
+                printf '%d\n' 0x(string replace -r '.*:' '' -- $address)
+            end
+        end <$file
     end
 end
 
@@ -124,6 +132,14 @@ function __netlab_settings -d 'Socket options, and the values of those that are 
         printf '%s\n' @SETTINGS@
     else if contains -- $name @FLAGS@
         printf '%s\n' $name={0,1}
+    end
+end
+
+function __netlab_faults -d 'Names of faults, and behind = the value of the one in $argv'
+    if string match -q '*=*' -- (__netlab_word)
+        printf '%s\n' $argv
+    else
+        string replace -r '=.*' = -- $argv
     end
 end
 
