@@ -18,7 +18,7 @@ from netlab.errors import LocalError, OutputError
 from netlab.records import Closed, Connected, Received, Record, Sent, Summary, WarningReport
 from netlab.socketops.replies import ReplyName
 from tests.peers import RESET_ON_CLOSE
-from tests.servers import flood, listen, read_line, read_to_end, running
+from tests.servers import connect, flood, listen, read_line, read_to_end, running
 
 Serve = Callable[..., None]
 
@@ -55,6 +55,20 @@ def test_each_chunk_is_acknowledged_and_shown(serve: Serve) -> None:
         assert [record.data for record in server.of(Received)] == [b"hello", b"\xff\x00\n", "收到".encode()]
         assert server.of(Sent)[0].data == b"received 5 bytes\n"
         assert (closed.reason, closed.conn, closed.bytes_in, closed.bytes_out) == ("eof", 1, 14, 51)
+
+
+def test_clients_that_came_before_the_server_served_have_its_limits(serve: Serve) -> None:
+    """The port is open while the server still gets ready, and what it sets then comes too late for them."""
+    with contextlib.ExitStack() as stack:
+        sockets = listen()
+        clients = [stack.enter_context(connect(sockets[0].endpoint)) for _ in range(3)]
+        with running(serve, sockets, idle_timeout=0.05) as server:
+            clients.append(server.connect())
+            for client in clients:
+                assert read_to_end(client) == b""
+                client.close()
+            server.wait(Closed, 4)
+        assert {closed.reason for closed in server.of(Closed)} == {"timeout"}
 
 
 def test_one_byte_at_a_time(serve: Serve) -> None:

@@ -202,9 +202,6 @@ class _Loop:
         self._over = False
         self._end_at = self._idle_look_at = self._slow_look_at = self._reopen_at = math.inf
         self._due = time.monotonic() + _LONGEST_WAIT
-        for bound in listeners:
-            if bound.sock.family != socket.AF_UNIX and not bound.adopted:  # accepted sockets inherit it
-                bound.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._handlers[stop.fileno()] = self._begin_to_end
         poller.register(stop.fileno(), _IN)
         self._open()

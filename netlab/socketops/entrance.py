@@ -22,6 +22,7 @@ from types import TracebackType
 from netlab.errors import LocalError, errno_name
 from netlab.records import Emit, WarningReport
 from netlab.socketops.opening import Bound
+from netlab.socketops.queues import accept_queue
 from netlab.socketops.stop import Stop
 
 __all__ = [
@@ -166,6 +167,7 @@ class Entrance:
         for sock, inherits in self._inherits.items():
             if inherits:
                 self._limit(sock)
+                self._accepts[sock] = self._accept_early(sock)
 
     def __enter__(self) -> Entrance:
         if len(self._listeners) == 1 and not self._listeners[0].adopted and sys.platform == "linux":
@@ -213,6 +215,23 @@ class Entrance:
         for bound in self._listeners:
             if not bound.adopted:
                 shut_down(bound.sock, socket.SHUT_RD)
+
+    def _accept_early(self, listener: socket.socket) -> Callable[[], tuple[socket.socket, object]]:
+        """Return what accepts, and sets the limits of those who came before the listener had them."""
+        accept, lock = self._accepts[listener], threading.Lock()
+        early, _ = accept_queue(listener) or (0, 0)
+
+        def take() -> tuple[socket.socket, object]:
+            nonlocal early
+            with lock:  # they come in order, and the last of them ends this
+                sock, address = accept()
+                self._limit(sock)
+                early -= 1
+                if early <= 0:
+                    self._accepts[listener] = accept
+                return sock, address
+
+        return take if early else accept
 
     def _wait(self, selector: selectors.BaseSelector) -> Bound | None:
         """Return a listener that has a client; all that are ready have their turn before they are asked again."""

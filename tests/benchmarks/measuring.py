@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import resource
 import select
@@ -248,7 +249,7 @@ def _figures(said: str) -> Sample:
 
 def _free_port() -> int:
     """Return a port below the ephemeral ones, with which the generator's own connections could collide."""
-    for port in range(20_000, 32_000):
+    for port in random.sample(range(20_000, 32_000), 1000):  # somebody else may be looking for one, too
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             try:
                 tcp.bind(("127.0.0.1", port))
