@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_batch_is_what_recvfrom_would_have_given(address: str) -> None:
         assert batch.sizes(3) == [0, 65507, 2]
         assert batch.ports(3) == [socket.htons(sock.getsockname()[1]) for sock, _ in sent]
         came = [batch.datagram(at) for at in range(3)]
-        assert [(bytes(data), address) for data, address in came] == [(data, sock.getsockname()) for sock, data in sent]
+        assert [(bytes(data), *rest) for data, *rest in came] == [(data, sock.getsockname(), []) for sock, data in sent]
         with pytest.raises(BlockingIOError):
             batch.receive()
 
@@ -61,7 +62,7 @@ def test_shutdown_ends_the_wait() -> None:
         assert batch.receive() == 0
         sock.sendto(b"hello", server.getsockname())
         assert batch.receive() == 1
-        data, address = batch.datagram(0)
+        data, address, _ = batch.datagram(0)
         assert (bytes(data), address) == (b"hello", sock.getsockname())
 
 
@@ -79,6 +80,27 @@ def test_what_gets_no_answer_takes_none_from_the_others() -> None:
             summary = server.wait(Summary)
         assert (summary.datagrams_in, summary.bytes_in) == (7, 23)
         assert (summary.datagrams_out, summary.bytes_out) == (4, 11)
+        assert [warning.message for warning in server.of(WarningReport)] == [
+            "reply to udp://127.0.0.1:0: invalid argument (EINVAL)"
+        ]
+
+
+def test_each_of_a_batch_is_answered_from_where_it_was_sent_to() -> None:
+    places = [f"127.0.0.{last}" for last in (2, 3, 2, 4)]
+    # SO_TIMESTAMP brings a control message that must not go back.
+    [bound] = sockets = bind("udp://0.0.0.0:0", settings=[socketops.parse_setting("SO_TIMESTAMP=1")])
+    with ExitStack() as stack:
+        peers = [stack.enter_context(peer()) for _ in places]
+        server = stack.enter_context(running(serve, sockets, reply=socketops.make_reply("echo"), watch=()))
+        for _ in range(20):
+            for sock, place in zip(peers, places, strict=True):
+                sock.sendto(place.encode(), (place, bound.endpoint.port))
+        for sock, place in zip(peers, places, strict=True):
+            for _ in range(20):
+                assert sock.recvfrom(100) == (place.encode(), (place, bound.endpoint.port))
+        forge(0, bound.endpoint.port, b"no port to reply to")
+        forge(bound.endpoint.port, bound.endpoint.port, b"our own")
+        assert ask(peers[0], server, b"hello") == b"hello"
         assert [warning.message for warning in server.of(WarningReport)] == [
             "reply to udp://127.0.0.1:0: invalid argument (EINVAL)"
         ]

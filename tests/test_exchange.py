@@ -603,6 +603,46 @@ def test_a_refused_datagram_is_a_connect_error() -> None:
     assert caught.value.errno_name == "ECONNREFUSED"
 
 
+@pytest.mark.parametrize("until", ["first", "quiet:1s"])
+def test_a_reply_that_came_is_not_lost_by_an_error_that_came_too(until: str) -> None:
+    kind = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*kind) as theirs, socket.socket(*kind) as ours:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.settimeout(5)
+        ours.connect(theirs.getsockname())
+        ours.send(b"ping")
+        _, sender = theirs.recvfrom(100)
+        theirs.sendto(b"pong", sender)
+        target = Endpoint.of(*theirs.getsockname(), transport=Transport.UDP)
+        theirs.close()
+        ours.send(b"ping")  # on loopback its ICMP error is there when send returns
+        seen: list[Record] = []
+        with Connection(ours, target) as connection:
+            if until == "first":
+                done = exchange(connection, b"", emit=seen.append, until=Until.parse(until))
+                assert (done.bytes_in, done.ended_by) == (4, "first")
+            else:
+                with pytest.raises(ConnectError) as caught:
+                    exchange(connection, b"", emit=seen.append, until=Until.parse(until))
+                assert "peer sent 4 B" in caught.value.facts[0]
+    assert [record.data for record in seen if isinstance(record, Received)] == [b"pong"]
+
+
+def test_an_error_is_told_once_and_leaves_the_connection_usable() -> None:
+    with udp_pair() as (connection, theirs):
+        place = theirs.getsockname()
+        theirs.close()
+        for _ in range(2):
+            with pytest.raises(ConnectError) as caught:
+                exchange(connection, b"ping", emit=lambda _: None)
+            assert caught.value.facts[1] == "ICMP 3/3 port unreachable from 127.0.0.1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(place)
+            with pytest.raises(TimedOut):
+                exchange(connection, b"ping", emit=lambda _: None, timeout=0.01)
+            assert again.recv(100) == b"ping"
+
+
 def test_a_lost_datagram_is_told_as_udp_tells_it() -> None:
     with udp_pair() as (connection, _), pytest.raises(TimedOut) as caught:
         exchange(connection, b"x", emit=lambda record: None, timeout=0.05)

@@ -23,6 +23,7 @@ from netlab.explain import (
     explain_connect,
     explain_icmp,
     explain_no_answer,
+    explain_rejected,
     explain_resolve,
     explain_self_connect,
     explain_stream,
@@ -31,6 +32,7 @@ from netlab.explain import (
     verdict_of_connect,
 )
 from netlab.explain.connecting import CONNECT
+from netlab.explain.icmp import CAUSES, REJECTED
 from netlab.explain.place import in_shell
 from netlab.explain.resolving import RESOLVE
 from netlab.explain.sockets import BIND, STREAM
@@ -225,14 +227,61 @@ def test_keys_are_errnos_and_steps_exist(table: dict[str, tuple[str, str, str, s
 
 
 def test_every_step_is_used_and_can_be_filled_in() -> None:
-    rows = [*CONNECT.values(), *BIND.values(), *STREAM.values(), *RESOLVE.values()]
+    rows = [*CONNECT.values(), *BIND.values(), *STREAM.values(), *RESOLVE.values(), *REJECTED.values()]
     used = {step for row in rows for step in row[3].split()} | {"manual", "trace"}
     assert used == STEPS.keys()
 
 
+@pytest.mark.parametrize(("family", "kind", "code"), CAUSES)
+def test_every_cause_of_an_icmp_error_can_be_filled_in(family: Literal[4, 6], kind: int, code: int) -> None:
+    assert f"{CAUSES[family, kind, code]} router" in REJECTED
+    for text in ("192.0.2.1:80", "udp://[2001:db8::1]:80", "icmp:192.0.2.1", "udp://[fe80::1%eth0]:80"):
+        endpoint = Endpoint.parse(text)
+        for sender in ("", "198.51.100.1", "192.0.2.1", "fe80::1", "192.0.2.9"):
+            told = explain_rejected(
+                errno.EHOSTUNREACH, endpoint, family=family, kind=kind, code=code, sender=sender, local="192.0.2.9"
+            )
+            assert told.means
+            assert told.likely
+            assert told.next_steps
+            assert not any("{" in part for part in (*told.likely, *sum(told.next_steps, ())))
+
+
+@pytest.mark.parametrize(
+    ("sender", "cause", "step"),
+    [
+        ("198.51.100.1", "filter on 198.51.100.1", "tracepath -n 192.0.2.1"),
+        ("", "filter on a router", "tracepath -n 192.0.2.1"),
+        ("192.0.2.1", "a firewall on the host itself", "on the server: nft list ruleset"),
+        ("192.0.2.9", "a firewall rule of this host", "nft list ruleset"),
+    ],
+)
+def test_who_sent_an_icmp_error_decides_what_to_try(sender: str, cause: str, step: str) -> None:
+    for text in ("tcp://192.0.2.1:80", "udp://192.0.2.1:80"):
+        told = explain_rejected(
+            errno.EHOSTUNREACH, Endpoint.parse(text), family=4, kind=3, code=13, sender=sender, local="192.0.2.9"
+        )
+        assert cause in told.likely[0]
+        assert step in commands(told)
+
+
+def test_a_refusal_is_the_hosts_own_only_if_the_host_says_so() -> None:
+    def told(text: str, sender: str) -> Explanation:
+        where = Endpoint.parse(text)
+        return explain_rejected(errno.ECONNREFUSED, where, family=4, kind=3, code=3, sender=sender, local="192.0.2.9")
+
+    asked = Endpoint.parse("udp://192.0.2.1:7")
+    assert told("udp://192.0.2.1:7", "192.0.2.1") == explain_connect(errno.ECONNREFUSED, asked)
+    assert told("udp://192.0.2.1:7", "198.51.100.1").means.startswith("a firewall rejects")
+    assert told("192.0.2.1:7", "192.0.2.1").means.startswith("a firewall rejects")
+    assert told("127.0.0.1:7", "127.0.0.1").likely == ("a firewall rule of this host rejects it on purpose",)
+    unknown = explain_rejected(errno.EPROTO, Endpoint.parse("192.0.2.1:7"), family=4, kind=12, code=1)
+    assert unknown.means == "the IP header lacks an option"
+
+
 def test_lines_fit() -> None:
     """Most sentences fit the 66 columns beside a label; none needs more than two lines."""
-    for row in (*CONNECT.values(), *BIND.values(), *STREAM.values(), *RESOLVE.values()):
+    for row in (*CONNECT.values(), *BIND.values(), *STREAM.values(), *RESOLVE.values(), *REJECTED.values()):
         assert len(row[0]) <= 72
         assert len(row[1]) <= 72
         assert all(len(cause) <= 100 for cause in row[2].split("; "))
@@ -331,7 +380,7 @@ def test_refusing_port() -> None:
     with refusing_port() as peer:
         code = connect((peer.host, peer.port), socket.AF_INET, socket.SOCK_STREAM)
         told = told_of(code, Endpoint.parse(peer.endpoint))
-    assert told == ("refused", "the host answered RST at once (or a firewall did for it)")
+    assert told == ("refused", "the host answered RST (or a firewall did for it)")
 
 
 def test_closed_udp_port() -> None:

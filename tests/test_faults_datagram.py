@@ -153,6 +153,25 @@ def test_no_fault_makes_a_reply_larger_than_what_came_or_64_bytes() -> None:
         assert warning.message.startswith("replies are cut to 64 bytes")
 
 
+@pytest.mark.parametrize(
+    "chosen", [["delay=10ms"], ["duplicate=100%"], ["reorder=100%"], ["delay=1ms", "corrupt=100%"]]
+)
+def test_a_faulty_reply_comes_from_the_address_that_was_asked_too(chosen: list[str]) -> None:
+    with running(serve, bind("udp://0.0.0.0:0"), reply=echo, faults=faults(*chosen)) as server, peer() as sock:
+        sock.connect(("127.0.0.2", server.endpoint.port))
+        for data in (b"one", b"two"):
+            sock.send(data)
+        assert [len(sock.recv(100)) for _ in range(2)] == [3, 3]
+
+
+def test_only_the_port_is_wrong_of_a_reply_from_the_wrong_port() -> None:
+    with running(serve, bind("udp://0.0.0.0:0"), reply=ack(), faults=faults("wrong-port")) as server, peer() as sock:
+        sock.sendto(b"hello", ("127.0.0.2", server.endpoint.port))
+        data, (host, port) = sock.recvfrom(100)
+        assert (data, host) == (b"received 5 bytes\n", "127.0.0.2")
+        assert port != server.endpoint.port
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_wrong_port_answers_from_another_socket_of_the_same_address(host: str) -> None:
     sockets = bind(f"udp://[{host}]:0" if ":" in host else f"udp://{host}:0")

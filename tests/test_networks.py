@@ -88,7 +88,7 @@ def net(require_netns: tuple[str, ...]) -> Iterator[Network]:
     rejects += [f"ip6 daddr fd07:2::{last} reject with icmpv6 type {row[0]}" for last, row in REJECTS_6.items()]
     with network(require_netns) as made:
         made.shell("middle", f"nft -f - <<'END'\n{FIREWALL % chr(10).join(rejects)}\nEND\n{ROUTES}")
-        made.shell("near", "for last in 11 12 13 14 15 16; do ip addr add 10.7.1.$last/24 dev near; done")
+        made.shell("near", "for last in 11 12 13 14 15 16 17 18; do ip addr add 10.7.1.$last/24 dev near; done")
         extra = [f"ip addr add {address}/24 dev far" for address in SERVED[1:]]
         made.shell("far", "\n".join([*extra, "ip addr add fd07:2::70/64 dev far nodad"]))
         yield made
@@ -153,12 +153,45 @@ def test_a_routers_icmp_is_told_by_type_code_and_sender(
         ("10.7.2.27:7", "connect 10.7.2.27:7: no route to host (EHOSTUNREACH)"),
         ("10.7.2.28:7", "connect 10.7.2.28:7: connection refused (ECONNREFUSED)"),
         ("[fd07:2::22]:7", "connect [fd07:2::22]:7: permission denied (EACCES)"),
+        ("udp://10.7.2.21:7", "receive udp://10.7.2.21:7: network is unreachable (ENETUNREACH)"),
+        ("udp://10.7.2.22:7", "receive udp://10.7.2.22:7: no route to host (EHOSTUNREACH)"),
         ("udp://10.7.2.24:7", "receive udp://10.7.2.24:7: connection refused (ECONNREFUSED)"),
         ("udp://10.7.2.27:7", "receive udp://10.7.2.27:7: no route to host (EHOSTUNREACH)"),
+        ("udp://[fd07:2::21]:7", "receive udp://[fd07:2::21]:7: network is unreachable (ENETUNREACH)"),
+        ("udp://[fd07:2::23]:7", "receive udp://[fd07:2::23]:7: no route to host (EHOSTUNREACH)"),
+        ("udp://[fd07:2::41]:7", "receive udp://[fd07:2::41]:7: permission denied (EACCES)"),
     ],
 )
 def test_send_names_what_a_router_refuses(net: Network, target: str, message: str) -> None:
     assert told(net.netlab("send", target, "hello", "-w", "2s")) == (7, f"netlab: {message}")
+
+
+@pytest.mark.parametrize(
+    ("target", "message", "says"),
+    [
+        ("10.7.2.21", "ICMP 3/0 network unreachable", "10.7.1.2 has no route to that network"),
+        ("10.7.2.22", "ICMP 3/1 host unreachable", "10.7.1.2 gets no ARP or ND answer"),
+        ("10.7.2.24", "ICMP 3/3 port unreachable", "not the host itself says so, but 10.7.1.2"),
+        ("10.7.2.27", "ICMP 3/13 administratively prohibited", "filter on 10.7.1.2 rejects it on purpose"),
+        ("[fd07:2::25]", "ICMPv6 1/5 source address failed policy", "fd07:1::2 lets nothing from this source"),
+    ],
+)
+def test_send_and_probe_say_alike_which_icmp_it_was_and_what_it_means(
+    net: Network, target: str, message: str, says: str
+) -> None:
+    sent, probed = net.netlab("send", f"udp://{target}:7", "hello"), net.netlab("probe", f"udp://{target}:7")
+    assert sent.returncode == probed.returncode == 7
+    sender = "fd07:1::2" if "[" in target else "10.7.1.2"
+    for text in (sent.stderr.decode(), (probed.stdout + probed.stderr).decode()):
+        text = " ".join(text.split())
+        assert f"{message} from {sender}" in text
+        assert says in text
+        assert "ip neigh" not in text  # whom this host's own neighbours are does not matter
+
+
+def test_a_load_tells_what_is_unreachable_from_what_is_silent(net: Network) -> None:
+    done = net.netlab("send", "udp://10.7.2.22:7", "hello", "-c", "2", "-j", "2", "--expect", "hello")
+    assert told(done) == (7, "netlab: receive udp://10.7.2.22:7: no route to host (EHOSTUNREACH)")
 
 
 def test_routes_of_a_router(net: Network) -> None:
@@ -168,6 +201,12 @@ def test_routes_of_a_router(net: Network) -> None:
         (probe,) = net.probes(target, source=f"10.7.1.{last}:0")
         seen.append((probe["verdict"], probe["icmp_code"], probe["icmp_sender"]))
     assert seen == [*[("unreachable", 1, "10.7.1.2")] * 2, *[("unreachable", 13, "10.7.1.2")] * 2]
+    for last, target in ((17, "10.7.2.40:7"), (18, "10.7.2.41:7")):
+        status, message = told(net.netlab("send", target, "hello", "-s", f"10.7.1.{last}", "-w", "2s"))
+        assert (status, message) == (7, f"netlab: connect {target}: no route to host (EHOSTUNREACH)")
+    found = net.probes("[fd07:2::40]:7", "udp://[fd07:2::40]:7", "[fd07:2::41]:7", "udp://[fd07:2::41]:7")
+    seen = [(probe["verdict"], probe["icmp_code"], probe["icmp_sender"]) for probe in found]
+    assert seen == [*[("unreachable", 0, "fd07:1::2")] * 2, *[("denied", 1, "fd07:1::2")] * 2]
 
 
 def test_an_address_that_nobody_has(net: Network) -> None:
@@ -175,6 +214,9 @@ def test_an_address_that_nobody_has(net: Network) -> None:
     for probe in (near, near_6):
         assert (probe["verdict"], probe["errno_name"]) == ("unreachable", "EHOSTUNREACH")
         assert any("no ARP or ND answer" in cause for cause in probe["likely"]), probe
+    done = net.netlab("send", "udp://10.7.1.99:7", "hello")
+    assert told(done) == (7, "netlab: receive udp://10.7.1.99:7: no route to host (EHOSTUNREACH)")
+    assert b"ip neigh show to 10.7.1.99" in done.stderr  # here it is a neighbour of this host
     assert (far["verdict"], far["icmp_code"], far["icmp_sender"]) == ("unreachable", 3, "fd07:1::2")
 
 
@@ -275,7 +317,13 @@ def test_a_datagram_larger_than_the_paths_mtu_is_refused_once_and_then_goes_in_f
         target = f"udp://{address}:7"
         done = net.netlab("send", target, message, "-w", "2s")
         assert told(done) == (56, f"netlab: receive {target}: message too long (EMSGSIZE)")
-        assert b"a router with a smaller MTU has just said so" in b" ".join(done.stderr.split())
+        says = " ".join(done.stderr.decode().split())
+        name, router = "ICMP 3/4 fragmentation needed", "10.7.1.2"
+        if "[" in address:
+            name, router = "ICMPv6 2/0 packet too big", "fd07:1::2"
+        assert f"{name} from {router}, next-hop MTU 1,300 B" in says
+        assert "the datagram is lost; the next one there goes in fragments" in says
+        assert f"a link behind {router} takes smaller packets only" in says
         assert b"x" not in server.stdout.partition(b"host\n")[2]
         done = net.netlab("send", target, message, "-w", "2s")
         assert (done.returncode, done.stdout) == (0, message.encode()), done.stderr
@@ -296,6 +344,28 @@ def test_a_black_hole_for_large_packets(net: Network, servers: Servers) -> None:
     assert told(done) == (28, "netlab: receive 10.7.2.72:7: no reply within 600 ms")
     text = b" ".join(done.stderr.split())
     assert b"the peer's kernel acknowledged only 0 B of 4,000 B: its buffer is full, or packets are lost" in text
+
+
+# A server on all addresses
+
+ANSWERS = pytest.mark.parametrize("args", [["--reply", "echo"], ["--reply", "ack"], ["--fault", "delay=1ms"]])
+"""In batches, one by one, and late."""
+
+
+@ANSWERS
+def test_a_udp_server_answers_from_the_address_that_was_asked(net: Network, servers: Servers, args: list[str]) -> None:
+    server = servers("serve-udp", "udp://[::]:0", "-q", *args)
+    for host in ("10.7.2.70", "[fd07:2::2]", "[fd07:2::70]"):  # one of the last two is what the host would choose
+        done = net.netlab("send", f"udp://{host}:{server.port}", "hello", "-w", "2s")
+        assert (done.returncode, bool(done.stdout)) == (0, True), (host, done.stderr)
+
+
+@ANSWERS
+def test_a_udp_server_answers_from_a_link_local_address(net: Network, servers: Servers, args: list[str]) -> None:
+    server = servers("serve-udp", "udp://[::]:0", "-q", *args, "-6", host="middle")
+    for source in ([], ["-s", "fd07:1::1"]):  # to which no interface can be told from the address
+        done = net.netlab("send", f"udp://[fe80::2%near]:{server.port}", "hello", "-w", "2s", *source)
+        assert (done.returncode, bool(done.stdout)) == (0, True), done.stderr
 
 
 # Scope, and two addresses

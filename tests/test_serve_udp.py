@@ -20,12 +20,14 @@ from netlab import socketops
 from netlab.endpoint import Endpoint
 from netlab.errors import LocalError, OutputError
 from netlab.records import Received, Record, Sent, Summary, WarningReport
+from netlab.socketops import pktinfo
 from netlab.socketops.replies import ReplyName
 from tests.peers import refusing_udp
 from tests.programs import Netlab, Program, StartProgram
 from tests.servers import Running, bind, running
 
 serve = socketops.serve_datagrams
+pktinfo_option = 8  # IP_PKTINFO of linux/in.h, which Python does not have
 
 
 @contextlib.contextmanager
@@ -112,6 +114,89 @@ def test_ipv6_and_ipv4_on_one_socket_and_on_two() -> None:
                 assert four.recv(100) == b"received 5 bytes\n"
 
 
+ANYWHERE = pytest.mark.parametrize("anywhere", ["udp://0.0.0.0:0", "udp://[::]:0"])
+"""All addresses of IPv4, and those of both families by one socket."""
+
+
+@ANYWHERE
+@pytest.mark.parametrize("name", ["ack", "echo"])
+@pytest.mark.parametrize("watch", [(), {Received, Sent}], ids=["plain", "watched"])
+def test_the_answer_comes_from_the_address_that_was_asked(
+    anywhere: str, name: ReplyName, watch: set[type[Record]]
+) -> None:
+    expected = {"ack": b"received 5 bytes\n", "echo": b"hello"}[name]
+    with running(serve, bind(anywhere), reply=socketops.make_reply(name, datagrams=True), watch=watch) as server:
+        for host in ("127.0.0.2", "127.0.0.1", "127.0.0.3"):
+            with peer() as sock:
+                sock.connect((host, server.endpoint.port))  # from here on the kernel takes nobody else's datagrams
+                sock.send(b"hello")
+                assert sock.recv(100) == expected
+        if anywhere == "udp://[::]:0":
+            with peer("::1") as sock:
+                sock.connect(("::1", server.endpoint.port))
+                sock.send(b"hello")
+                assert sock.recv(100) == expected
+
+
+@ANYWHERE
+@pytest.mark.parametrize("watch", [(), {Received}], ids=["plain", "watched"])
+def test_a_broadcast_is_answered_from_an_address_of_this_host(anywhere: str, watch: set[type[Record]]) -> None:
+    with running(serve, bind(anywhere), reply=socketops.make_reply("echo"), watch=watch) as server, peer() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.sendto(b"hello", ("127.255.255.255", server.endpoint.port))
+        assert sock.recvfrom(100) == (b"hello", ("127.0.0.1", server.endpoint.port))
+
+
+@pytest.mark.parametrize(
+    ("came", "back"),
+    [
+        ((0, 8, b"\2\0\0\0" + bytes((127, 0, 0, 2)) * 2), [(0, 8, bytes((0, 0, 0, 0, 127, 0, 0, 2, 0, 0, 0, 0)))]),
+        # Before the option was set: what the header says, unless that is a group.
+        ((0, 8, bytes((0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2))), [(0, 8, bytes((0, 0, 0, 0, 10, 0, 0, 2, 0, 0, 0, 0)))]),
+        ((0, 8, bytes((0, 0, 0, 0, 0, 0, 0, 0, 224, 0, 0, 1))), []),
+        ((0, 8, bytes(3)), []),
+        ((41, 50, b"\xfd" + bytes(15) + b"\2\0\0\0"), [(41, 50, b"\xfd" + bytes(19))]),
+        ((41, 50, b"\xfe\x80" + bytes(14) + b"\2\0\0\0"), [(41, 50, b"\xfe\x80" + bytes(14) + b"\2\0\0\0")]),
+        ((41, 50, b"\xff\x02" + bytes(14) + b"\2\0\0\0"), []),
+        ((1, 29, bytes(16)), []),
+    ],
+)
+def test_what_of_a_control_message_goes_back(came: tuple[int, int, bytes], back: list[tuple[int, int, bytes]]) -> None:
+    assert pktinfo.control_back([came]) == back
+
+
+@pytest.mark.parametrize("name", ["ack", "echo"])
+def test_what_came_before_an_adopted_socket_was_served_is_answered_from_there_too(name: ReplyName) -> None:
+    option = (socket.IPPROTO_IP, pktinfo_option)
+    with peer("0.0.0.0") as shared, peer() as sock:
+        shared.settimeout(None)
+        sock.connect(("127.0.0.2", shared.getsockname()[1]))
+        sock.send(b"first")  # what a parent has started the server for
+        adopted = socketops.adopt(socket.socket(fileno=os.dup(shared.fileno())))
+        with running(serve, [adopted], reply=socketops.make_reply(name, datagrams=True), watch=()) as server:
+            for data in (b"first", b"again"):
+                assert sock.recv(100) == {"ack": b"received 5 bytes\n", "echo": data}[name]
+                assert shared.getsockopt(*option) == 1
+                sock.send(b"again")
+            server.stop.set("SIGTERM")
+        assert shared.getsockopt(*option) == 0
+
+
+def test_an_owner_who_wants_to_know_the_destination_still_does_afterwards() -> None:
+    with peer("0.0.0.0") as shared:
+        shared.settimeout(None)
+        shared.setsockopt(socket.IPPROTO_IP, pktinfo_option, 1)
+        with running(serve, [socketops.adopt(shared.dup())], reply=ack()):
+            pass
+        assert shared.getsockopt(socket.IPPROTO_IP, pktinfo_option) == 1
+
+
+def test_a_socket_on_one_address_is_not_asked_where_datagrams_were_sent_to() -> None:
+    with running(serve, bind(), reply=ack()) as server, peer() as sock:
+        assert ask(sock, server, b"hello") == b"received 5 bytes\n"
+        assert server.sockets[0].sock.getsockopt(socket.IPPROTO_IP, pktinfo_option) == 0
+
+
 @pytest.mark.parametrize(("size", "limit"), [(1, 64), (64, 64), (100, 100)])
 def test_reply_is_no_larger_than_what_came_or_64_bytes(size: int, limit: int) -> None:
     with running(serve, bind(), reply=ack(ack_text="x" * 500)) as server, peer() as sock:
@@ -157,6 +242,20 @@ def test_forged_datagram_starts_no_endless_talk(names: tuple[ReplyName, ReplyNam
         second.wait(Summary)
     assert first.wait(Summary).datagrams_in == 3  # those of the peer: the reply to the forged one was dropped
     assert second.wait(Summary).datagrams_in == 4
+
+
+@pytest.mark.parametrize("watch", [(), {Received}], ids=["plain", "watched"])
+def test_a_forged_datagram_that_was_there_before_the_servers_starts_no_endless_talk(watch: set[type[Record]]) -> None:
+    [first], [second] = bind(), bind()
+    forge(first.endpoint.port, second.endpoint.port, b"hello")  # no filter is in place yet
+    echo = socketops.make_reply("echo")
+    with running(serve, [second], reply=echo, watch=watch) as answering, peer() as sock:
+        assert ask(sock, answering, b"x") == b"x"  # it has answered, and that reply waits for the first
+        with running(serve, [first], reply=echo, watch=watch) as other:
+            for server in (other, answering, other):
+                assert ask(sock, server, b"x") == b"x"
+        assert other.wait(Summary).datagrams_in == 3  # the reply came before its filter, and is answered
+    assert answering.wait(Summary).datagrams_in == 3  # but that answer has the mark
 
 
 @pytest.mark.parametrize("watch", [(), {Received, Sent}], ids=["plain", "watched"])

@@ -12,10 +12,10 @@ ICMP message becomes which errno is the kernel's icmp_err_convert (net/ipv4/icmp
 from __future__ import annotations
 
 from errno import errorcode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from netlab.explain.connecting import CONNECT
-from netlab.explain.icmp import explain_icmp
+from netlab.explain.icmp import CAUSES, REJECTED, explain_icmp
 from netlab.explain.place import in_shell, kinds_of, values_of
 from netlab.explain.resolving import RESOLVE, gai_name
 from netlab.explain.sockets import BIND, STREAM
@@ -31,6 +31,7 @@ __all__ = [
     "explain_connect",
     "explain_icmp",
     "explain_no_answer",
+    "explain_rejected",
     "explain_resolve",
     "explain_self_connect",
     "explain_stream",
@@ -43,7 +44,7 @@ __all__ = [
 class Explanation(NamedTuple):
     """One outcome in words.
 
-    ``what`` is what was seen (``the host answered RST at once``), ``means`` what that says about the two sides,
+    ``what`` is what was seen (``the host answered RST``), ``means`` what that says about the two sides,
     ``likely`` the likely causes in order (none where nothing is wrong), ``next_steps`` pairs of a shell command and a
     few words on why.  A command that must run elsewhere starts with ``on the server: ``.
     """
@@ -135,6 +136,38 @@ def explain_stream(errno: int, endpoint: Endpoint) -> Explanation:
     return _explain(_name(errno), endpoint, (STREAM, CONNECT))
 
 
+def explain_rejected(
+    errno: int, endpoint: Endpoint, *, family: Literal[4, 6], kind: int, code: int, sender: str = "", local: str = ""
+) -> Explanation:
+    """Explain an ICMP error, by what it says and who says so.
+
+    Args:
+      errno: what the kernel makes of it.
+      endpoint: what was asked, by the address that was tried.
+      family: 4 for ICMP, 6 for ICMPv6.
+      kind: its type.
+      code: its code.
+      sender: the address that it came from, where that is known.
+      local: the address of this host that had asked.
+    """
+    told = explain_connect(errno, endpoint)
+    who = "own" if endpoint.is_loopback or sender == local else "host" if sender == _address(endpoint) else "router"
+    means = explain_icmp(family, kind, code)[1]
+    if _name(errno) == "ECONNREFUSED":
+        if endpoint.transport == "tcp":
+            means = "a firewall rejects: the host itself would have answered RST"
+        elif who == "router" and sender:
+            means = f"a firewall rejects: not the host itself says so, but {sender}"
+        else:
+            return told
+    cause = CAUSES.get((family, kind, code))
+    if cause is None:
+        return told._replace(means=means)
+    row = REJECTED.get(f"{cause} {who}") or REJECTED[f"{cause} router"]
+    found = _fill(row, values_of(endpoint) | {"sender": sender or "a router"})
+    return found._replace(what=told.what, means=found.means or means)
+
+
 def explain_resolve(gai_errno: int, host: str) -> Explanation:
     """Explain why getaddrinfo found no address for ``host``; ``gai_errno`` is its number (EAI_*), no errno."""
     name = gai_name(gai_errno)
@@ -165,6 +198,10 @@ _UNKNOWN: Row = (
 def _name(errno: int) -> str:
     # Windows has names of its own for the errors of sockets.
     return errorcode.get(errno, f"errno {errno}").removeprefix("WSA")
+
+
+def _address(endpoint: Endpoint) -> str:
+    return endpoint.host.partition("%")[0]
 
 
 def _explain(name: str, endpoint: Endpoint, tables: tuple[dict[str, Row], ...]) -> Explanation:

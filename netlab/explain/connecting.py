@@ -22,7 +22,7 @@ CONNECT: dict[str, Row] = {
         "serve port-range listeners",
     ),
     "tcp ECONNREFUSED": (
-        "the host answered RST at once (or a firewall did for it)",
+        "the host answered RST (or a firewall did for it)",
         "the host is up; nothing listens on this port, or a firewall rejects",
         "the server is not running, or died; it listens on another port; it listens on another address, or only on "
         "{other}",

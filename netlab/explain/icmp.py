@@ -1,10 +1,15 @@
-"""ICMP errors by type and code (RFC 792, 1122, 1812; RFC 4443 and the IANA registries)."""
+"""ICMP errors by type and code (RFC 792, 1122, 1812; RFC 4443 and the IANA registries).
+
+Who sent one matters as much as what it says: the host that was asked, a router on the way, or this very host.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["explain_icmp"]
+from netlab.explain.steps import Row
+
+__all__ = ["CAUSES", "REJECTED", "explain_icmp"]
 
 _Meaning = tuple[str, str]
 
@@ -75,6 +80,94 @@ _CODES: dict[tuple[int, int], tuple[_Meaning, ...]] = {
         ("unknown IPv6 option", "the host does not know an option in the packet"),
     ),
 }
+
+CAUSES: dict[tuple[int, int, int], str] = {
+    # IP version, type, code.
+    (4, 3, 0): "no-route",
+    (4, 3, 1): "no-host",
+    (4, 3, 3): "filter",
+    (4, 3, 4): "mtu",
+    (4, 3, 6): "no-route",
+    (4, 3, 7): "no-host",
+    (4, 3, 9): "filter",
+    (4, 3, 10): "filter",
+    (4, 3, 11): "no-route",
+    (4, 3, 12): "no-host",
+    (4, 3, 13): "filter",
+    (4, 11, 0): "loop",
+    (6, 1, 0): "no-route",
+    (6, 1, 1): "filter",
+    (6, 1, 3): "no-host",
+    (6, 1, 4): "filter",
+    (6, 1, 5): "source",
+    (6, 1, 6): "filter",
+    (6, 2, 0): "mtu",
+    (6, 3, 0): "loop",
+}
+"""What is behind an error, where its code tells more than the errno that it becomes; a row of REJECTED."""
+
+REJECTED: dict[str, Row] = {
+    "no-route router": (
+        "",
+        "",
+        "{sender} has no route to that network, or its link there is down; a routing change, or a cut link somewhere; "
+        "the address is mistyped",
+        "path route name",
+    ),
+    "no-host router": (
+        "",
+        "",
+        "the host is off, or nobody has the address: {sender} gets no ARP or ND answer; the address is mistyped; "
+        "{sender} has an unreachable route there (ip route)",
+        "path name wait",
+    ),
+    "no-host own": (
+        "",
+        "",
+        "the host is off, or nobody has the address (no ARP or ND answer); the address is mistyped; a firewall rule of "
+        "this host rejects it",
+        "neighbour name route",
+    ),
+    "filter router": (
+        "",
+        "",
+        "a firewall or filter on {sender} rejects it on purpose; {sender} has a prohibit route there (ip route)",
+        "ports path route",
+    ),
+    "filter host": (
+        "",
+        "",
+        "a firewall on the host itself rejects it on purpose",
+        "ports firewall-there",
+    ),
+    "filter own": (
+        "",
+        "",
+        "a firewall rule of this host rejects it on purpose",
+        "firewall route",
+    ),
+    "source router": (
+        "",
+        "",
+        "{sender} lets nothing from this source address through (ingress filter); a wrong --source",
+        "route addresses",
+    ),
+    "loop router": (
+        "",
+        "",
+        "a routing loop, in which {sender} is; a TTL too small for the way (--set IP_TTL, IPV6_UNICAST_HOPS)",
+        "path route",
+    ),
+    "mtu router": (
+        "",
+        "the datagram is lost; the next one there goes in fragments",
+        "a link behind {sender} takes smaller packets only (tunnel, VPN, PPPoE); fragments were forbidden on the way "
+        "(IP_MTU_DISCOVER: want and do)",
+        "path route",
+    ),
+}
+"""Keyed by the cause and who says so: this host (own), the one that was asked (host), or another (router), which stands
+for the others, too, where they have no row.  What they mean is mostly the code's own meaning."""
 
 
 def explain_icmp(family: Literal[4, 6], type: int, code: int) -> tuple[str, str]:  # noqa: A002 (the RFCs' own word)

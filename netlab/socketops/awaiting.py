@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from netlab.endpoint import Transport
-from netlab.errors import AnswerNo, ClosedWithoutReply, NetlabError, ReceiveError, SendError, TimedOut
+from netlab.errors import AnswerNo, ClosedWithoutReply, ConnectError, NetlabError, ReceiveError, SendError, TimedOut
 from netlab.records import Emit, Exchange
 from netlab.socketops.connection import BROKEN, CHUNK, Connection
 from netlab.socketops.queues import unacknowledged
@@ -161,7 +161,9 @@ class ReplyReader:
         with suppress(*BROKEN):  # the first error tells more
             while self.take():
                 pass
-        error.facts = self.facts(f", broken after {format_elapsed(time.monotonic() - self.started)}")
+        after = " in " if self._connection.transport.is_datagram else ", broken after "
+        tail = f"{after}{format_elapsed(time.monotonic() - self.started)}"
+        error.facts = (*self.facts(tail), *error.facts)
         return error
 
     def send_broken(self, error: NetlabError) -> NetlabError:
@@ -176,6 +178,7 @@ class ReplyReader:
         Raises:
           TimedOut: it was not, in time.
           ReceiveError: the peer reset the connection before it was.
+          ConnectError: a datagram was refused, or a router knows no way for it.
         """
         while not self.is_whole:
             now = time.monotonic()
@@ -195,8 +198,11 @@ class ReplyReader:
     def _take_until_reset(self, size: int) -> None:
         try:
             self.take(size)
-        except ReceiveError as exc:
-            raise self.broken(exc) from None
+        except (ReceiveError, ConnectError) as exc:
+            error = self.broken(exc)
+            # The kernel tells of an error first, though a reply may have come before it, or to another datagram.
+            if not (self._connection.transport.is_datagram and self.is_whole):
+                raise error from None
 
     def finish(self) -> Exchange:
         """Return the record of the whole exchange.

@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 from netlab.endpoint import Endpoint, Transport, from_sockaddr
-from netlab.errors import ConnectError, NetlabError, ReceiveError, SendError, TimedOut
-from netlab.explain import verdict_of_connect
+from netlab.errors import ConnectError, LocalError, NetlabError, ReceiveError, SendError, TimedOut
+from netlab.explain import explain_rejected, verdict_of_connect
 from netlab.records import Closed, Connected, ConnectionInfo, Received
+from netlab.socketops.errqueue import IcmpError, drain_errors, icmp_text, listen_for_errors
 from netlab.socketops.queues import unacknowledged, unread
 from netlab.socketops.stop import poller
 from netlab.socketops.tcpinfo import read_rtt, read_tcp_info
@@ -78,6 +79,7 @@ class Connection:
         self.bytes_in = self.bytes_out = self.calls = 0
         self.eof = False
         self.half_closed = False
+        self._listens_for_errors = False
         self.started = time.monotonic()
         same_host = self.local is not None and bool(self.local.host) and self.local.host == self.peer.host
         self.near = self.peer.is_loopback or same_host
@@ -93,6 +95,12 @@ class Connection:
         """Seconds of silence after which a reply on this connection counts as whole."""
         rtt = None if self.near else read_rtt(self.sock)
         return quiet_after(near=self.near, rtt=None if rtt is None else rtt / 1e6)
+
+    def listen_for_errors(self) -> None:
+        """Let UDP's calls fail by every ICMP error: without this a host out of reach is only silence (ip(7))."""
+        if self.transport is Transport.UDP and not self._listens_for_errors:
+            self._listens_for_errors = True
+            listen_for_errors(self.sock)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send what there is room for; return how many bytes that was, 0 where a wait is needed first.
@@ -284,7 +292,30 @@ class Connection:
         return bool(poll.poll(0))
 
     def _failure(self, exc: OSError, operation: str) -> NetlabError:
-        return call_failure(exc, operation, self.target)
+        error = call_failure(exc, operation, self.target)
+        if self.transport is Transport.UDP:
+            queued: list[IcmpError] = []
+            with suppress(LocalError):  # closed meanwhile
+                queued = drain_errors(self.sock)
+            for icmp in queued:
+                if icmp.version and icmp.errno == exc.errno:
+                    self._name_sender(error, icmp)
+                    break
+        return error
+
+    def _name_sender(self, error: NetlabError, icmp: IcmpError) -> None:
+        """Let an error say which ICMP message it was, and what that means."""
+        told = explain_rejected(
+            icmp.errno,
+            self.peer,
+            family=4 if icmp.version == 4 else 6,
+            kind=icmp.type,
+            code=icmp.code,
+            sender=icmp.sender,
+            local=self.local.host if self.local else "",
+        )
+        error.facts = (icmp_text(icmp),)
+        error.means, error.likely, error.next_steps = told.means, told.likely, told.next_steps
 
     def _name(self, ask: Callable[[], object]) -> Endpoint | None:
         try:

@@ -14,8 +14,9 @@ import sys
 from typing import NamedTuple
 
 from netlab.errors import LocalError
+from netlab.explain import explain_icmp
 
-__all__ = ["IcmpError", "listen_for_errors", "read_error", "stop_listening"]
+__all__ = ["IcmpError", "drain_errors", "icmp_text", "listen_for_errors", "read_error", "stop_listening"]
 
 # struct sock_extended_err (linux/errqueue.h): errno, origin, type, code, pad, info, data; a sockaddr follows.
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
@@ -29,14 +30,15 @@ _LEVELS: dict[int, tuple[int, int]] = {
 }
 _MSG_ERRQUEUE = getattr(socket, "MSG_ERRQUEUE", 0)
 _LARGEST = 2048
-"""Room for what we sent, which comes back at the front; nothing that probe sends is larger."""
+"""Room for what we sent, which comes back at the front; of a larger datagram that much is enough."""
 
 
 class IcmpError(NamedTuple):
     """One entry of the queue.
 
     ``version`` is 4 or 6 where an ICMP message brought it, with its ``type``, ``code`` and ``sender``; 0 where this
-    host itself found the error.  ``data`` is what we had sent, as far as the message quotes it.
+    host itself found the error.  ``data`` is what we had sent, as far as the message quotes it.  ``mtu`` is what the
+    path takes, in bytes of IP, where the error is EMSGSIZE.
     """
 
     errno: int
@@ -45,6 +47,7 @@ class IcmpError(NamedTuple):
     code: int
     sender: str
     data: bytes
+    mtu: int = 0
 
 
 def listen_for_errors(sock: socket.socket) -> None:
@@ -77,10 +80,35 @@ def read_error(sock: socket.socket) -> IcmpError | None:
     return None
 
 
+def drain_errors(sock: socket.socket) -> list[IcmpError]:
+    """Take all errors off the queue of a socket, the oldest first: one that is left makes poll say so for ever.
+
+    Raises:
+      LocalError: the socket is closed.
+    """
+    errors = []
+    while (error := read_error(sock)) is not None:
+        errors.append(error)
+    return errors
+
+
+def icmp_text(icmp: IcmpError) -> str:
+    """Name the message that brought an error, and its sender.
+
+    >>> icmp_text(IcmpError(113, 4, 3, 1, "192.0.2.1", b""))
+    'ICMP 3/1 host unreachable from 192.0.2.1'
+    """
+    name, _ = explain_icmp(4 if icmp.version == 4 else 6, icmp.type, icmp.code)
+    sender = f" from {icmp.sender}" if icmp.sender else ""
+    limit = f", next-hop MTU {icmp.mtu:,} B" if icmp.mtu else ""
+    return f"ICMP{'v6' * (icmp.version == 6)} {icmp.type}/{icmp.code} {name}{sender}{limit}"
+
+
 def _decode(raw: bytes, data: bytes) -> IcmpError:
-    code_of_error, origin, kind, code, _, _, _ = _EXTENDED_ERROR.unpack_from(raw)
+    code_of_error, origin, kind, code, _, info, _ = _EXTENDED_ERROR.unpack_from(raw)
     version = {_ORIGIN_ICMP: 4, _ORIGIN_ICMP6: 6}.get(origin, 0)
-    return IcmpError(code_of_error, version, kind, code, _sender(raw[_EXTENDED_ERROR.size :]), data)
+    mtu = info if code_of_error == errno.EMSGSIZE else 0
+    return IcmpError(code_of_error, version, kind, code, _sender(raw[_EXTENDED_ERROR.size :]), data, mtu)
 
 
 def _sender(sockaddr: bytes) -> str:

@@ -17,7 +17,6 @@ from netlab.endpoint import Endpoint, Transport, from_sockaddr
 from netlab.errors import LocalError, NetlabError, ResolveError, errno_name
 from netlab.explain import (
     explain_connect,
-    explain_icmp,
     explain_resolve,
     explain_self_connect,
     gai_name,
@@ -26,7 +25,7 @@ from netlab.explain import (
 from netlab.records import Probe
 from netlab.socketops.asking import Question
 from netlab.socketops.connecting import Attempt, is_self_connect
-from netlab.socketops.errqueue import IcmpError
+from netlab.socketops.errqueue import IcmpError, icmp_text
 from netlab.socketops.tcpinfo import read_rtt, read_syn_retransmits
 from netlab.values import format_bytes, format_elapsed
 
@@ -100,7 +99,7 @@ def met_by_asking(target: Endpoint, question: Question, *, shown: str, timeout: 
     elif code is None:
         says = f"sent {times}: no reply, no ICMP error"
     elif question.icmp and question.icmp.version:
-        says = f"{_icmp_text(question.icmp)} ({errno_name(code)} {code})"
+        says = f"{icmp_text(question.icmp)} ({errno_name(code)} {code})"
     else:
         says = (
             f"send {code} {errno_name(code)} (send() raises {_exception(code)}): {explain_connect(code, endpoint).what}"
@@ -196,7 +195,7 @@ def _refusal(attempt: Attempt, icmp: IcmpError | None, tries: int, resent: Seque
     if code == errno.EAGAIN and endpoint.transport is Transport.UNIX_DGRAM:
         return f"connect_ex 0, but poll() does not say writable: {what}"
     if icmp and icmp.version:
-        what = _icmp_text(icmp)
+        what = icmp_text(icmp)
     elif _is_own_routing(attempt):
         what = "this host's own routing decided so, nothing was sent"
     again = f", {tries} times in {format_elapsed(attempt.duration)}" if tries > 1 else ""
@@ -215,12 +214,6 @@ def _answer(question: Question) -> str:
     kind = "raw" if question.sock.type == socket.SOCK_RAW else "ping"
     ttl = "" if question.answer.ttl is None else f", ttl {question.answer.ttl}"
     return f"an echo reply of {format_bytes(len(question.answer.data))} came{ttl}; {kind} socket"
-
-
-def _icmp_text(icmp: IcmpError) -> str:
-    name, _ = explain_icmp(4 if icmp.version == 4 else 6, icmp.type, icmp.code)
-    sender = f" from {icmp.sender}" if icmp.sender else ""
-    return f"ICMP{'v6' * (icmp.version == 6)} {icmp.type}/{icmp.code} {name}{sender}"
 
 
 def _exception(code: int) -> str:

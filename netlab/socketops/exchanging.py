@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from netlab.errors import ReceiveError, SendError, TimedOut
+from netlab.errors import ConnectError, ReceiveError, SendError, TimedOut
 from netlab.records import Emit, Exchange, Sent
 from netlab.socketops.awaiting import ReplyReader
 from netlab.socketops.connection import Connection
@@ -88,8 +88,9 @@ def exchange(
       ClosedWithoutReply: the peer closed instead.
       AnswerNo: a reply came that is not the expected one.
       SendError, ReceiveError: the connection broke.
-      ConnectError: a datagram was refused.
+      ConnectError: a datagram was refused, or a router knows no way for it.
     """
+    connection.listen_for_errors()
     if until is None and expect is None:
         until = Until("quiet" if connection.transport.is_stream else "first")
     calls = connection.calls
@@ -100,7 +101,7 @@ def exchange(
         _send_all(connection, message, reply)
         if half_close:
             connection.half_close()
-    except (SendError, ReceiveError) as exc:
+    except (SendError, ReceiveError, ConnectError) as exc:
         raise reply.send_broken(exc) from None
     reply.sent()
     if message:

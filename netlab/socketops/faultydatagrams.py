@@ -19,10 +19,12 @@ from typing import Any
 from netlab.endpoint import Endpoint, from_sockaddr
 from netlab.records import Emit, FaultReport, Received, Record
 from netlab.socketops.actions import Pause, SendElsewhere, Strike
-from netlab.socketops.datagram import SMALLEST_LIMIT, DatagramServer, Port
+from netlab.socketops.datagramserver import SMALLEST_LIMIT, DatagramServer
 from netlab.socketops.faults import Faults
 from netlab.socketops.hopmark import mark_replies
 from netlab.socketops.opening import Bound, bind
+from netlab.socketops.pktinfo import Control
+from netlab.socketops.port import Port
 from netlab.socketops.replies import Action, Close, Reply
 from netlab.socketops.stop import Stop
 from netlab.socketops.timers import Timers
@@ -80,6 +82,7 @@ class _Answering:
       why: why it is not answered, if so.
       went: bytes that were sent to its sender so far.
       replies: how many datagrams these were.
+      control: what says from which address.
       struck: whether a fault has had to do with it.
       failed: whether a reply could not be sent.
     """
@@ -90,6 +93,7 @@ class _Answering:
     came: int
     why: str | None
     actions: Iterator[Action]
+    control: Control | None = None
     went: int = 0
     replies: int = 0
     struck: bool = False
@@ -138,7 +142,7 @@ class _FaultyServer(DatagramServer):
 
         return wait
 
-    def _take(self, port: Port, size: int, address: Any) -> None:
+    def _take(self, port: Port, size: int, address: Any, control: Control | None = None) -> None:
         """Show one datagram, and begin with what the reply says about it."""
         chunk = self._view[:size]
         peer = from_sockaddr(port.transport, address)
@@ -148,7 +152,7 @@ class _FaultyServer(DatagramServer):
         if self._received is not None:
             whole = size if size > len(chunk) else None
             self._received(Received(peer=peer, data=bytes(chunk), size=whole, unanswered=why))
-        self._go_on(_Answering(port, address, peer, len(chunk), why, iter(actions)))
+        self._go_on(_Answering(port, address, peer, len(chunk), why, iter(actions), control))
 
     def _go_on(self, asked: _Answering) -> None:
         """Do what is to be done about a datagram, up to the next pause."""
@@ -190,7 +194,7 @@ class _FaultyServer(DatagramServer):
         if asked.replies and asked.went + len(data) > asked.came and not _is_near(asked.peer):
             self._warn("beyond loopback a reply is sent twice only if that is no more than what came")
             return
-        if self._send(port, data, asked.address, asked.peer):
+        if self._send(port, data, asked.address, asked.peer, asked.control):
             asked.went += len(data)
             asked.replies += 1
         else:

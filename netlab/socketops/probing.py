@@ -18,7 +18,7 @@ from netlab.explain import (
     Explanation,
     explain_bind,
     explain_connect,
-    explain_icmp,
+    explain_rejected,
     explain_resolve,
     explain_self_connect,
     explain_timeout,
@@ -44,22 +44,6 @@ BEST_FIRST = (
 )  # fmt: skip
 """Verdicts by hope: a time-out outranks a refusal, for one of the addresses may still be alive."""
 
-_FILTER = ("a firewall or router filter on the way, or on the host itself, rejects it on purpose",)
-_NO_ROUTE = ("a router on the way has no route to that network", "a routing change or a cut link somewhere")
-_NO_HOST = ("the host is off, or nobody has the address (no ARP or ND answer)", "the address is mistyped")
-_CAUSES_BY_ICMP = {
-    # IPv6 or not, type, code: RFC 792 and RFC 1812 section 5.2.7, RFC 4443 section 3.1.
-    (False, 3, 0): _NO_ROUTE,
-    (False, 3, 1): _NO_HOST,
-    (False, 3, 9): _FILTER,
-    (False, 3, 10): _FILTER,
-    (False, 3, 13): _FILTER,
-    (True, 1, 0): _NO_ROUTE,
-    (True, 1, 1): _FILTER,
-    (True, 1, 3): _NO_HOST,
-    (True, 1, 5): _FILTER,
-    (True, 1, 6): _FILTER,
-}
 _OWN_ROUTING = {
     "EHOSTUNREACH": ("an unreachable route on this host (ip route, ip rule)",),
     "EACCES": ("a prohibit route on this host (ip route, ip rule)", "a broadcast address without SO_BROADCAST"),
@@ -203,22 +187,18 @@ def _explain(best: Tried) -> Explanation:
         return explain_self_connect(endpoint)
     told = explain_timeout(endpoint) if probe.errno is None else explain_connect(probe.errno, endpoint)
     if probe.icmp_type is not None and probe.icmp_code is not None:
-        return _narrowed_by_icmp(told, probe, probe.icmp_type, probe.icmp_code)
+        return explain_rejected(
+            probe.errno or 0,
+            endpoint,
+            family=6 if endpoint.is_ipv6 else 4,
+            kind=probe.icmp_type,
+            code=probe.icmp_code,
+            sender=probe.icmp_sender or "",
+            local=probe.local.host if probe.local else "",
+        )
     if probe.nothing_sent and probe.errno_name in _OWN_ROUTING:
         means = "no packet left this host, so nothing is known of the other side"
         return told._replace(means=means, likely=_OWN_ROUTING[probe.errno_name])
-    return told
-
-
-def _narrowed_by_icmp(told: Explanation, probe: Probe, kind: int, code: int) -> Explanation:
-    """Keep to what an ICMP error says, where it tells more than its errno."""
-    is_v6 = probe.endpoint is not None and probe.endpoint.is_ipv6
-    if probe.errno_name != "ECONNREFUSED":
-        means = explain_icmp(6 if is_v6 else 4, kind, code)[1]
-        return told._replace(means=means, likely=_CAUSES_BY_ICMP.get((is_v6, kind, code), told.likely))
-    if probe.endpoint is not None and probe.endpoint.transport is Transport.TCP:
-        means = "a firewall rejects: the host itself would have answered RST"
-        return told._replace(means=means, likely=_FILTER)
     return told
 
 

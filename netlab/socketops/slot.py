@@ -19,6 +19,7 @@ from netlab.explain import verdict_of_connect
 from netlab.socketops.awaiting import show_bytes
 from netlab.socketops.connecting import PENDING, SocketClass, open_client_socket, reached_itself
 from netlab.socketops.connection import CHUNK, LARGEST_MESSAGE, call_failure
+from netlab.socketops.errqueue import listen_for_errors
 from netlab.socketops.sockopts import Setting
 from netlab.socketops.until import Awaited, Expect, Until
 from netlab.values import format_setting
@@ -106,6 +107,8 @@ class Slot:
         self._recv, self._send = sock.recv, sock.send
         self._is_opening = is_opening
         self.opened += not is_opening
+        if self._transport is Transport.UDP:
+            listen_for_errors(sock)
         self._poll.register(self.fileno, _OUT if is_opening else _IN)
 
     def begin(self) -> Outcome:
