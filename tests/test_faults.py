@@ -101,7 +101,7 @@ def test_values(text: str, amount: float, extra: float) -> None:
         ("dribble=1B", ["a size, a slash and a duration", "dribble=SIZE/DURATION, such as dribble=1B/10ms"]),
         ("dribble=0/1s", ["more than 0"]),
         ("close-after=-1", ["is no size"]),
-        ("drop=10", ["more than 0% and at most 100%", "drop=PERCENT, such as drop=10%"]),
+        ("drop=10", ["a number and a percent sign are needed", "drop=PERCENT, such as drop=10%"]),
         ("drop=0%", ["more than 0%"]),
         ("drop=100.1%", ["at most 100%"]),
         ("refuse-every=0", ["a whole number from 1"]),
@@ -139,8 +139,9 @@ def test_a_fault_is_given_once() -> None:
     [
         ("delay=1s", "ack", False, None),
         ("stall", "discard", True, None),
-        ("delay=1s", "discard", False, "delay changes replies, and discard has none"),
-        ("stall", "broadcast", False, "stall changes what one client is answered"),
+        ("delay=1s", "discard", False, "discard has none; choose another reply, or from half-close, stall,"),
+        ("delay=1s", "discard", True, "choose another reply, or from half-close, stall, no-accept"),
+        ("stall", "broadcast", False, "stall is impossible with broadcast"),
         ("reset-after=1", "ack", False, None),
         ("reset-after=1", "ack", True, "a unix socket has no reset; choose from delay, rate,"),
         ("refuse-every=2", "ack", True, "a unix socket has no reset"),
@@ -153,9 +154,14 @@ def test_what_a_server_cannot_do(text: str, reply: str, unix: bool, why: str | N
 
 
 def test_a_unix_datagram_socket_has_no_port() -> None:
-    told = unable([parse_fault("wrong-port", datagrams=True)], reply="ack", unix=True)
+    told = unable([parse_fault("wrong-port", datagrams=True)], reply="ack", unix=True, datagrams=True)
     assert told is not None
     assert "a unix socket has no port; choose from delay, no-reply, drop, duplicate," in told
+
+
+def test_a_datagram_server_that_discards_can_do_none() -> None:
+    told = unable([parse_fault("drop=10%", datagrams=True)], reply="discard", datagrams=True)
+    assert told == "drop changes replies, and discard has none; choose another reply"
 
 
 def test_what_the_servers_ask() -> None:

@@ -1,4 +1,4 @@
-"""Faults in the servers that block, serve-tcp and serve-threaded, as their clients meet them."""
+"""Faults in the servers that block, serve-tcp and serve-threaded, and resets in all, as their clients meet them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ Serve = Callable[..., None]
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 BOTH = pytest.mark.parametrize(
     "serve", [socketops.serve_iteratively, socketops.serve_threaded], ids=["iterative", "threaded"]
+)
+
+ALL = pytest.mark.parametrize(
+    "serve",
+    [socketops.serve_iteratively, socketops.serve_concurrently, socketops.serve_threaded],
+    ids=["iterative", "concurrent", "threaded"],
 )
 
 
@@ -135,6 +141,45 @@ def test_reset_after_so_many_bytes(serve: Serve) -> None:
         with pytest.raises(ConnectionResetError):
             client.recv(1)
         assert server.wait(Closed).reason == "fault"
+
+
+@ALL
+def test_a_reset_waits_until_all_before_it_has_arrived(serve: Serve) -> None:
+    with misbehaving(serve, "reset-after=300000", reply="generate") as server, server.connect() as client:
+        assert wait_strike(server) == ("reset-after", "RST after 300,000 B", 1)
+        came = bytearray()
+        while len(came) < 300_000:
+            came += client.recv(65536)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        assert server.wait(Closed).reason == "fault"
+
+
+@ALL
+def test_a_reset_does_not_wait_for_ever_for_who_does_not_read(serve: Serve) -> None:
+    sockets = listen(settings=[socketops.parse_setting("SO_SNDTIMEO=100ms")])
+    with misbehaving(serve, "reset-after=300000", reply="generate", sockets=sockets) as server:
+        with server.connect() as client:
+            assert server.wait(Closed).reason == "fault"
+            with pytest.raises(ConnectionResetError):
+                read_to_end(client)
+
+
+@ALL
+def test_a_reset_that_waits_ends_with_the_stop(serve: Serve) -> None:
+    with misbehaving(serve, "reset-after=300000", reply="generate") as server, server.connect():
+        wait_strike(server)
+        server.stop.set("the test")
+        assert server.wait(Closed).reason == "stopped"
+
+
+@ALL
+def test_a_client_that_resets_first_is_not_waited_for(serve: Serve) -> None:
+    with misbehaving(serve, "reset-after=300000", reply="generate") as server:
+        client = server.connect()
+        wait_strike(server)
+        reset(client)
+        assert server.wait(Closed).reason == "reset"
 
 
 @BOTH

@@ -8,6 +8,7 @@ import socket
 import stat
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -166,15 +167,25 @@ def test_a_failed_listen_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "words"),
+    ("hosts", "family", "words"),
     [
-        (["127.0.0.1", "::1"], "only this host"),
-        (["0.0.0.0"], "every host that reaches any address of this one"),
-        (["127.0.0.1", "192.0.2.7"], "every host that reaches 127.0.0.1 or 192.0.2.7"),
+        (["127.0.0.1", "::1"], None, "only this host"),
+        (["0.0.0.0"], None, "every host that reaches any IPv4 address of this one"),
+        (["::"], None, "every host that reaches any address of this one"),
+        (["::"], 6, "every host that reaches any IPv6 address of this one"),
+        (["::1", "::"], 6, "every host that reaches any IPv6 address of this one"),
     ],
 )
-def test_reach_says_how_far(hosts: list[str], words: str) -> None:
-    assert socketops.reach([Endpoint.of(host, 1) for host in hosts]) == words
+def test_reach_says_how_far(hosts: list[str], family: Literal[6] | None, words: str) -> None:
+    with ExitStack() as stack:
+        sockets = [bound for host in hosts for bound in opened(socketops.listen(any_port(host), family=family), stack)]
+        assert socketops.reach(sockets) == words
+
+
+def test_reach_names_the_addresses_beyond_this_host() -> None:
+    with socket.socket() as sock:
+        sockets = [socketops.Bound(sock, Endpoint.of(host, 1)) for host in ("127.0.0.1", "192.0.2.7")]
+        assert socketops.reach(sockets) == "every host that reaches 127.0.0.1 or 192.0.2.7"
 
 
 def test_adopted_sockets_keep_their_kind(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from netlab import cli
+from netlab.cli import readiness
 from tests.programs import NETLAB, Netlab, Program, StartProgram
 from tests.servers import read_line
 
@@ -88,6 +91,40 @@ def test_listeners_are_taken_from_the_parent_and_left_alive(start_program: Start
                 assert read_line(client) == b"still here\n"
 
 
+def test_listeners_of_the_parent_misbehave_as_well(start_program: StartProgram, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        other.listen()
+        server = start_with_sockets(start_program, [one, other], "serve-tcp", "--fault", "delay=50ms")
+        server.ready(2)
+        for listener in (one, other):
+            with socket.socket(listener.family) as client:
+                client.settimeout(5)
+                client.connect(listener.getsockname())
+                started = time.monotonic()
+                client.send(b"hello")
+                assert read_line(client) == b"received 5 bytes\n"
+                assert time.monotonic() - started >= 0.05
+        assert server.stop().stdout.count(b" fault delay: waits 50 ms\n") == 2
+
+
+def test_a_listener_of_the_parent_answers_nobody_until_the_server_has_gone(start_program: StartProgram) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=3) as listener:
+        listener.settimeout(5)
+        server = start_with_sockets(start_program, [listener], "serve-threaded", "--fault", "no-accept")
+        server.ready()
+        with socket.socket() as early:
+            early.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                early.connect(listener.getsockname())
+        assert server.stop().returncode == 0
+        listener.accept()[0].close()  # one of the server's own, which has filled the queue
+        with socket.create_connection(listener.getsockname(), timeout=5) as late:
+            accepted, address = listener.accept()
+            with accepted:
+                assert address == late.getsockname()
+
+
 def test_bound_datagram_socket_is_taken_from_the_parent(start_program: StartProgram) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
@@ -102,6 +139,30 @@ def test_socket_of_the_wrong_kind_is_refused(start_program: StartProgram) -> Non
         done = start_with_sockets(start_program, [listener], "serve-udp").wait()
     assert done.returncode == 45
     assert b"is not a datagram socket" in done.stderr
+
+
+def test_socket_that_does_not_listen_is_refused_before_it_is_announced(start_program: StartProgram) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            done = start_with_sockets(start_program, [connection], "serve-threaded").wait()
+    assert (done.returncode, done.stdout) == (45, b"")
+    assert b"adopt descriptor 3: 127.0.0.1:" in done.stderr
+    assert b" does not listen\n" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--backlog 3", "--set SO_RCVBUF=4096", "--type seqpacket", "-4", "--mode 0600"])
+def test_what_is_for_opening_is_refused_where_the_parent_has_opened(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(readiness, "FIRST_INHERITED", os.dup(listener.fileno()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        assert cli.run(["serve-tcp", "--duration", "10ms", *option.split()]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert option.split()[0] in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("where", [("-p", "0"), ("-H", "127.0.0.1"), ("-U", "/tmp/s"), ("127.0.0.1:0",)])

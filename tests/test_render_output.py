@@ -17,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from netlab.endpoint import Endpoint
 from netlab.errors import OutputError, StdoutClosed
+from netlab.records import Listening
+from netlab.render import Renderer, renderer
 from netlab.render.output import Writer, open_output
 
 PATIENCE = 0.05
@@ -143,6 +146,33 @@ def test_the_note_can_be_a_line_of_json(keep: ExitStack) -> None:
         read_all_there_is(reader)
         writer.write(b"")
     assert read_all_there_is(reader) == b'{"message":"3 log lines dropped: standard output was not read"}\n'
+
+
+def show_to(stdout: Writer, stderr: Writer) -> Renderer:
+    return renderer(json=False, quiet=False, verbose=False, color=False, encoding="utf-8", stdout=stdout, stderr=stderr)
+
+
+@KINDS
+def test_what_was_never_read_is_said_on_standard_error_at_the_end(keep: ExitStack, open_ends: Opener) -> None:
+    _, stalled = open_ends(keep)
+    reader, stderr = a_pipe(keep)
+    stdout = Writer(stalled, drop_after=PATIENCE)
+    show = show_to(stdout, Writer(stderr))
+    fill(stdout)
+    show(Listening(endpoint=Endpoint.of("127.0.0.1", 1), fileno=3))
+    show.close()
+    assert read_all_there_is(reader) == b"netlab: warning: 2 log lines dropped: standard output was not read\n"
+
+
+@KINDS
+def test_nobody_waits_at_the_end_for_a_standard_error_that_is_as_stalled(keep: ExitStack, open_ends: Opener) -> None:
+    _, stalled = open_ends(keep)
+    stdout = Writer(stalled, drop_after=PATIENCE)
+    show = show_to(stdout, Writer(stalled))
+    fill(stdout)
+    started = time.monotonic()
+    show.close()
+    assert time.monotonic() - started < 1
 
 
 @KINDS

@@ -130,8 +130,8 @@ def test_a_server_from_its_ready_line_to_its_summary(shown: Shown) -> None:
         (Listening(endpoint=SOCKET, fileno=3), "listening on unix:/tmp/s"),
         (Listening(endpoint=Endpoint(Transport.UNIX, path="/a\\b"), fileno=3), "listening on unix:/a\\b"),
         (
-            Serving(model="m", reply="echo", exit_word=None, reach="only this host", cpu=0),
-            "model: m; reply: echo; only this host; cpu 0",
+            Serving(model="m", reply="echo", exit_word=None, reach="only this host"),
+            "model: m; reply: echo; only this host",
         ),
         (Serving(model="m", reply="r", exit_word="a\n\\", reach="x"), r"model: m; reply: r; exit word: a\n\\; x"),
         (Connected(peer=PEER, conn=1), "#1 127.0.0.1:38146 connected"),
@@ -174,6 +174,16 @@ def test_one_record_one_line(shown: Shown, record: Record, line: str) -> None:
 def test_what_goes_wrong_on_purpose_has_a_line_of_its_own(shown: Shown, seed: int | None, line: str) -> None:
     out, _ = shown(Serving(model="m", reply="ack", exit_word=None, reach="x", faults=("delay=1s", "stall"), seed=seed))
     assert out == ["model: m; reply: ack; x", line]
+
+
+def test_the_cpu_has_a_line_of_its_own_so_that_none_is_too_wide(shown: Shown) -> None:
+    model, word = "a thread for each client", "exit"
+    out, _ = shown(Serving(model=model, reply="ack", exit_word=word, reach="only this host", cpu=127))
+    assert out == [
+        "model: a thread for each client; reply: ack; exit word: exit; only this host",
+        "cpu: 127, for all threads",
+    ]
+    assert all(len(line) <= WIDTH for line in out)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +341,8 @@ def test_colour_left_open_looks_at_each_stream() -> None:
         show(Received(peer=PEER, data=b"x", conn=1))
         show(WarningReport(message="w"))
         assert os.read(master, 1000) == b"#1 \x1b[32m<\x1b[0m x\r\n"
+        show(FaultReport(fault="delay", effect="waits 1 s", peer=PEER, conn=1))
+        assert os.read(master, 1000) == b"#1 \x1b[35mfault delay\x1b[0m: waits 1 s\r\n"
         assert os.read(reader, 1000) == b"netlab: warning: w\n"
     finally:
         for fd in (master, terminal, reader, pipe):

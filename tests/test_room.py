@@ -186,3 +186,9 @@ def test_member_that_is_gone_before_its_exit_is_answered_ends_nothing_else(serve
         drain(stays)
         with enter(server) as other:
             assert hear(other, stays, b"hello").endswith(b"\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-le"])
+def test_encodings_whose_lines_cannot_be_told_apart_are_refused(encoding: str) -> None:
+    with pytest.raises(ValueError, match=f"{encoding} does not allow"):
+        socketops.Room(encoding=encoding)

@@ -32,21 +32,6 @@ def test_clients_are_served_side_by_side_by_one_thread() -> None:
         assert [record.clients for record in server.of(Connected)] == [1, 2]
 
 
-def test_client_too_many_is_told_and_closed() -> None:
-    with running(socketops.serve_concurrently, max_clients=1) as server:
-        with server.connect() as first:
-            say_hello(first)
-            with server.connect() as second:
-                second.send(b"hello")
-                assert read_to_end(second) == b"server is full: 1 of 1 clients\n"
-            closed = server.wait(Closed)
-            assert (closed.reason, closed.conn, closed.bytes_out) == ("full", 2, 31)
-            say_hello(first)
-        server.wait(Closed, 2)
-        with server.connect() as third:
-            say_hello(third)
-
-
 @pytest.mark.parametrize("watch", [(), {Received, Sent}], ids=["plain", "watched"])
 def test_client_that_does_not_read_is_not_read_and_holds_up_nobody(watch: set[type]) -> None:
     pattern = bytes(range(256)) * 256

@@ -71,8 +71,9 @@ def test_clients_are_served_side_by_side() -> None:
         assert [record.clients for record in server.of(Connected)] == [1, 2]
 
 
-def test_client_too_many_is_told_and_closed() -> None:
-    with running(socketops.serve_threaded, max_clients=1) as server:
+@pytest.mark.parametrize("serve", [socketops.serve_threaded, socketops.serve_concurrently])
+def test_client_too_many_is_told_and_closed(serve: Callable[..., None]) -> None:
+    with running(serve, max_clients=1) as server:
         with server.connect() as first:
             say_hello(first)
             with server.connect() as second:
@@ -292,10 +293,12 @@ def test_memory_is_bounded_whatever_comes(start_server: StartProgram, many: tupl
 
 
 @contextlib.contextmanager
-def logging_to(stdout: int | IO[bytes], args: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+def logging_to(
+    stdout: int | IO[bytes], args: tuple[str, ...], stderr: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server whose standard output is the test's own affair."""
     argv = [*NETLAB, *args, "-p", "0"]
-    with subprocess.Popen(argv, stdout=stdout, stderr=subprocess.PIPE, env=clean_environment()) as server:
+    with subprocess.Popen(argv, stdout=stdout, stderr=stderr, env=clean_environment()) as server:
         try:
             yield server
         finally:
@@ -333,6 +336,39 @@ def test_stalled_stdout_holds_up_nobody_for_long(many: tuple[str, ...]) -> None:
             for _ in range(1500):  # more lines than a pipe holds
                 client.send(b"hello, " * 8)
                 read_line(client)
+        server.terminate()
+        assert server.wait(5) == 0
+        assert server.stderr is not None
+        said = server.stderr.read()
+        assert re.fullmatch(rb"netlab: warning: [0-9,]+ log lines dropped: standard output was not read\n", said)
+
+
+@pytest.mark.slow
+def test_a_warning_that_nobody_reads_holds_up_nobody_for_long(many: tuple[str, ...]) -> None:
+    reader, full = os.pipe()
+    with open(reader, "rb"), open(full, "wb", buffering=0) as stderr, contextlib.ExitStack() as stack:
+        os.set_blocking(full, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(full, b"x")
+        os.set_blocking(full, True)
+        server = stack.enter_context(logging_to(subprocess.PIPE, many, stderr.fileno()))
+        assert server.stdout is not None
+        port = int(server.stdout.readline().rpartition(b":")[2])
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+
+        def call() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+
+        first = call()
+        say_hello(first)
+        used = len(os.listdir(f"/proc/{server.pid}/fd"))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+        second = call()  # the warning is that there is no descriptor for it
+        for _ in range(2):
+            say_hello(first)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        say_hello(second)
         server.terminate()
         assert server.wait(5) == 0
 

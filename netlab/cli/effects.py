@@ -13,10 +13,11 @@ import click
 if TYPE_CHECKING:
     from netlab.endpoint import Endpoint
 
-__all__ = ["refuse_idle_mode", "refuse_idle_options"]
+__all__ = ["refuse_idle_openings", "refuse_idle_options"]
 
 _WITH_WORDS = ("ack", "broadcast")
 """Replies that acknowledge and know an exit word."""
+_OF_OPENING = {"backlog": "--backlog", "set": "--set", "type": "--type", "ipv4": "-4", "ipv6": "-6"}
 
 
 def refuse_idle_options(ctx: click.Context) -> None:
@@ -36,12 +37,15 @@ def refuse_idle_options(ctx: click.Context) -> None:
         raise click.UsageError("--stop-on-exit needs an exit word, and --exit-word is empty.", ctx)
 
 
-def refuse_idle_mode(ctx: click.Context, places: Sequence[Endpoint], *, adopted: bool) -> None:
-    """Refuse --mode where no file of a socket is made.
+def refuse_idle_openings(ctx: click.Context, places: Sequence[Endpoint], *, adopted: bool) -> None:
+    """Refuse what is for a socket, or for a socket's file, that netlab opens itself, where it opens none.
 
     Raises:
-      UsageError: it says what it is for.
+      UsageError: it says which.
     """
+    for name, flag in _OF_OPENING.items():
+        if adopted and _is_typed(ctx, name):
+            raise click.UsageError(f"LISTEN_FDS has brought sockets that are open, so {flag} has no effect.", ctx)
     makes_file = not adopted and any(one.transport.is_unix and not one.path.startswith("@") for one in places)
     if _is_typed(ctx, "mode") and not makes_file:
         raise click.UsageError("--mode is for the file of a unix socket that netlab makes (-U PATH).", ctx)

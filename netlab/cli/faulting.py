@@ -64,6 +64,8 @@ def chosen_faults(ctx: click.Context, *, datagrams: bool) -> Faults | None:
     except ValueError as exc:
         raise _refusal(ctx, str(exc)) from None
     if faults.never_accepts:
+        if ctx.get_parameter_source("backlog") is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--backlog has no effect with no-accept, which listens with 0.", ctx)
         chosen["backlog"] = 0  # the shortest queue there is, for it is to be full
     return faults
 
@@ -79,7 +81,8 @@ def check_faults(ctx: click.Context, faults: Faults | None, endpoints: Sequence[
     from netlab import socketops
 
     is_unix = any(endpoint.transport.is_unix for endpoint in endpoints)
-    why_not = socketops.unable(faults.faults, reply=ctx.params["reply"], unix=is_unix)
+    datagrams = endpoints[0].transport.is_datagram
+    why_not = socketops.unable(faults.faults, reply=ctx.params["reply"], unix=is_unix, datagrams=datagrams)
     if why_not is not None:
         raise _refusal(ctx, why_not)
 

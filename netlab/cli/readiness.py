@@ -31,7 +31,7 @@ def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.so
       socket_class: what is made of each descriptor.
 
     Raises:
-      LocalError: a descriptor is no socket of that kind.
+      LocalError: a descriptor is no socket of that kind, or none that listens.
     """
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -53,6 +53,9 @@ def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.so
             bound = adopt(sock)
             if bound.endpoint.transport.is_datagram != (kind == "datagram"):
                 raise LocalError("adopt", f"descriptor {fileno}", f"{bound.endpoint} is not a {kind} socket")
+            if kind == "stream" and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                # systemd passes a connection where the unit says Accept=yes.
+                raise LocalError("adopt", f"descriptor {fileno}", f"{bound.endpoint} does not listen")
             adopted.append(bound)
         stack.pop_all()
     return adopted

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlab.cli.effects import refuse_idle_mode, refuse_idle_options
+from netlab.cli.effects import refuse_idle_openings, refuse_idle_options
 from netlab.cli.faulting import check_faults, chosen_faults, described
 from netlab.cli.readiness import check_readiness, inherited_listeners, notify_ready
 from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
@@ -78,7 +78,7 @@ def serving(
         adopted = [stack.enter_context(bound) for bound in inherited_listeners(kind, socket_class(ctx))]
         _refuse_two_places(ctx, word, adopted)
         places = [bound.endpoint for bound in adopted] or [server_endpoint(ctx, word, datagram=datagrams)]
-        refuse_idle_mode(ctx, places, adopted=bool(adopted))
+        refuse_idle_openings(ctx, places, adopted=bool(adopted))
         check_faults(ctx, faults, places)
         sockets = adopted or [stack.enter_context(bound) for bound in _open(ctx, places[0], datagrams=datagrams)]
         if faults is not None and faults.never_accepts:
@@ -184,7 +184,7 @@ def _describe(
             model=model,
             reply=ctx.params["reply"],
             exit_word=ctx.params["exit_word"] if ends_on_word else None,
-            reach=socketops.reach([bound.endpoint for bound in sockets]),
+            reach=socketops.reach(sockets),
             cpu=cpu,
             **described(ctx, faults),
         )

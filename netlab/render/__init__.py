@@ -209,9 +209,17 @@ class Renderer:
                 self._stdout.write(self._json_line(report))
 
     def close(self) -> None:
-        """Write what is still owed, and close what the writers opened; an error may still come after it."""
+        """Write what is still owed, and close what the writers opened; an error may still come after it.
+
+        What is missing from standard output until the end is said on standard error.
+        """
         try:
             self._stdout.close()
+            if self._stdout.missing:
+                warning = WarningReport(message=self._stdout.missing)
+                # Not by the writer that waits: standard error may be the same pipe.
+                with suppress(NetlabError), Writer(self._stderr.fd, drop_after=0.0) as last:
+                    self._write(last, _LINES[WarningReport](self._stderr_view, warning))
         finally:
             self._stderr.close()
 

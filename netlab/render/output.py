@@ -88,6 +88,12 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def missing(self) -> str:
+        """What was dropped and is not said yet, in a few words; empty if there is nothing."""
+        lines = self._unsaid
+        return f"{lines:,} log line{'s' * (lines != 1)} dropped: {self.name} was not read" if lines else ""
+
     def write(self, data: bytes) -> None:
         """Write all of ``data``, one or more whole lines, or count it as dropped.
 
@@ -189,8 +195,7 @@ class Writer:
         if self._rest:
             self._rest = self._rest[self._push(self._rest, 0) :]
         if self._unsaid and not self._rest and self._has_room(0):
-            message = f"{self._unsaid:,} log line{'s' * (self._unsaid != 1)} dropped: {self.name} was not read"
-            note, self._unsaid = self.note(message), 0
+            note, self._unsaid = self.note(self.missing), 0
             self._rest = note[self._push(note, 0) :]
 
     def _push(self, data: bytes, wait: float | None) -> int:

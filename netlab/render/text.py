@@ -175,9 +175,9 @@ def _serving(_view: View, record: Serving) -> list[str]:
     if record.exit_word is not None:
         parts.append(f"exit word: {escape(record.exit_word)}")
     parts.append(record.reach)
-    if record.cpu is not None:
-        parts.append(f"cpu {record.cpu}")
     lines = ["; ".join(parts)]
+    if record.cpu is not None:
+        lines.append(f"cpu: {record.cpu}, for all threads")
     if record.faults:
         seed = "" if record.seed is None else f" (seed {record.seed})"
         lines.append(f"faults: {', '.join(record.faults)}{seed}")
@@ -217,9 +217,9 @@ def _sent(view: View, record: Sent) -> list[str]:
     return [f"{first} ({record.calls} calls)" if record.calls > 1 else first, *rest]
 
 
-def _fault(_view: View, record: FaultReport) -> list[str]:
+def _fault(view: View, record: FaultReport) -> list[str]:
     front = "" if record.conn is None and record.peer is None else f"{_front(record)} "
-    return [defuse(f"{front}fault {record.fault}: {record.effect}")]
+    return [f"{front}{view.paint(f'fault {record.fault}', 'magenta')}: {defuse(record.effect)}"]
 
 
 def _closed(view: View, record: Closed) -> list[str]:

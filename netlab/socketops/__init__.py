@@ -3,13 +3,20 @@ r"""Socket operations: open, serve, exchange, relay and probe, as a library that
 Openers return sockets, long operations push frozen records (`netlab.records`) to an ``emit`` callable, failures are
 `netlab.errors`.  Nothing here prints, reads the environment or handles signals.
 
+======  ==================================================================================
+open    `listen`, `bind`, `accept_one`, `connect`, `resolve`
+serve   `serve_iteratively`, `serve_concurrently`, `serve_threaded`, `serve_datagrams`
+talk    `converse`, `exchange`, `stream`, `Relay`, `Load`
+probe   `diagnose`, `wait_until`, `survey`, `Repeating`, `probe_loopback`
+======  ==================================================================================
+
 Connect, and read lines: what `connect` returns is a plain socket, so all of Python's own methods are there.
 
 >>> from netlab import socketops
 >>> from netlab.endpoint import Endpoint
 >>> with socketops.listen(Endpoint.parse(":0", listening=True))[0] as listener:
 ...     with socketops.connect(listener.endpoint, timeout=1.0) as client, listener.sock.accept()[0] as server:
-...         _ = server.sendall("first\nsecond\n".encode())
+...         server.sendall(b"first\nsecond\n")
 ...         server.close()
 ...         with client.makefile(encoding="utf-8") as lines:
 ...             [line.rstrip() for line in lines]

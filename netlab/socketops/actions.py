@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HalfClose", "Misdeed", "Pause", "Reset", "SendElsewhere", "Stall", "Strike"]
+__all__ = ["ARRIVAL", "HalfClose", "Misdeed", "Pause", "Reset", "SendElsewhere", "Stall", "Strike"]
+
+
+ARRIVAL = 0.005
+"""Seconds between looks whether what was sent has arrived; arbitrary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,10 @@ class HalfClose:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """End the connection by RST; what has come is not read."""
+    """End the connection by RST, which drops what is on its way: so once all that was sent has arrived.
+
+    A client that takes nothing for as long as a send may block gets it all the same.  What has come is not read.
+    """
 
 
 @dataclass(frozen=True, slots=True)

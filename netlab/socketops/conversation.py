@@ -50,6 +50,7 @@ class Conversation:
       emit: takes Received, Sent and FaultReport, and warnings.
       watch: which of the three are wanted.
       faults: what goes wrong with the replies; a room has none.
+      once: the end of one conversation stops the server.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Conversation:
         watch: Container[type[Record]],
         *,
         faults: Faults | None = None,
+        once: bool = False,
     ) -> None:
         self._reply = reply
         self._faults = faults
@@ -70,6 +72,7 @@ class Conversation:
             self._misbehave = Misbehaviour(stop, emit if FaultReport in watch else None).carry_out
         self._emit = emit
         self._stop = stop
+        self._once = once
         self._received = emit if Received in watch else None
         self._sent = emit if Sent in watch else None
         unwatched = faults is None and self._received is None and self._sent is None
@@ -77,8 +80,8 @@ class Conversation:
         self._only_discards = unwatched and type(reply) is Discard and sys.platform == "linux"
         self._sink = mmap.mmap(-1, UNTOUCHED) if self._only_discards else None
 
-    def run(self, client: Client, clients: Clients) -> Ending:
-        """Serve one client to its end, and dismiss it."""
+    def run(self, client: Client, clients: Clients) -> None:
+        """Serve one client to its end, dismiss it, and stop the server if that was to be its end, too."""
         ending = UNFINISHED
         try:
             ending = self._choose(client)(client)
@@ -86,7 +89,10 @@ class Conversation:
                 ending = Ending("stopped")
         finally:
             clients.dismiss(client, ending)
-        return ending
+        if ending.stops_server:
+            self._stop.set("exit word")
+        elif self._once:
+            self._stop.set("--once")
 
     def _choose(self, client: Client) -> Callable[[Client], Ending]:
         if isinstance(self._reply, Room):

@@ -20,39 +20,14 @@ import difflib
 import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from netlab.socketops.faulttable import KINDS, Kind, kinds
+from netlab.socketops.faulttable import KINDS, Fault, Kind, kinds
 from netlab.socketops.faultyreply import FaultyReply
 from netlab.socketops.replies import Reply
 
-__all__ = ["Fault", "Faults", "parse_fault", "unable"]
+__all__ = ["Faults", "parse_fault", "unable"]
 
 _KINDS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault as it was asked for.
-
-    Attributes:
-      kind: its row in the table.
-      text: as it was written, ``delay=300ms``.
-      amount: seconds, bytes, bytes a second, a chance from 0 to 1, or a number of connections; 0 without a value.
-      extra: delay's jitter or dribble's wait, in seconds.
-    """
-
-    kind: Kind
-    text: str
-    amount: float = 0.0
-    extra: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.kind.name
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def parse_fault(text: str, *, datagrams: bool = False) -> Fault:
@@ -89,25 +64,33 @@ def parse_fault(text: str, *, datagrams: bool = False) -> Fault:
     return Fault(kind, text, amount, extra)
 
 
-def unable(faults: Iterable[Fault], *, reply: str, unix: bool = False) -> str | None:
-    """Say why a server cannot do a fault, in one line; None where it can do them all.
+def unable(faults: Iterable[Fault], *, reply: str, unix: bool = False, datagrams: bool = False) -> str | None:
+    """Say why a server cannot do a fault, in one line that lists those it can; None where it can do them all.
 
     Args:
       faults: as `parse_fault` has read them for this kind of server.
       reply: the name of what it replies, ``broadcast`` included.
       unix: one of its sockets is a unix one.
+      datagrams: it has no connections.
     """
-    for fault in faults:
-        kind = fault.kind
+
+    def lack(kind: Kind) -> tuple[str, list[str]] | None:
+        """Return why it is impossible, and what could be chosen in its place beside another fault."""
         if reply == "broadcast":
-            return f"{kind.name} changes what one client is answered, and in a broadcast the others speak"
+            return "is impossible with broadcast: clients hear each other there", ["another reply"]
         if reply == "discard" and kind.changes_replies:
-            others = ", ".join(other.name for other in KINDS if not other.changes_replies)
-            return f"{kind.name} changes replies, and discard has none; choose another reply, or from {others}"
+            return "changes replies, and discard has none", ["another reply"]
         if unix and (kind.resets or kind.needs_port):
-            others = ", ".join(o.name for o in kinds(datagrams=not kind.resets) if not (o.resets or o.needs_port))
-            lack = "reset" if kind.resets else "port"
-            return f"{kind.name} is impossible here: a unix socket has no {lack}; choose from {others}"
+            return f"is impossible here: a unix socket has no {'reset' if kind.resets else 'port'}", []
+        return None
+
+    for fault in faults:
+        lacking = lack(fault.kind)
+        if lacking is not None:
+            why, choices = lacking
+            others = ", ".join(kind.name for kind in kinds(datagrams=datagrams) if lack(kind) is None)
+            choices += [f"from {others}"] if others else []
+            return f"{fault.name} {why}; choose {', or '.join(choices)}"
     return None
 
 
@@ -170,7 +153,7 @@ def _names(datagrams: bool) -> str:
 
 
 def _alike(name: str, datagrams: bool) -> str:
-    found = difflib.get_close_matches(name, [kind.name for kind in kinds(datagrams=datagrams)], 1)
+    found = difflib.get_close_matches(name.lower(), [kind.name for kind in kinds(datagrams=datagrams)], 1)
     return f" (did you mean {found[0]}?)" if found else ""
 
 

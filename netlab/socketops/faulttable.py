@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netlab.values import parse_duration, parse_size
 
-__all__ = ["KINDS", "Kind", "kinds"]
+__all__ = ["KINDS", "Fault", "Kind", "kinds"]
 
 _LONGEST = 24 * 86400.0
 _CHANCE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
@@ -67,6 +67,30 @@ class Kind:
         return f"{self.name}={self.example}" if self.example else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault as it was asked for.
+
+    Attributes:
+      kind: its row in the table.
+      text: as it was written, ``delay=300ms``.
+      amount: seconds, bytes, bytes a second, a chance from 0 to 1, or a number of connections; 0 without a value.
+      extra: delay's jitter or dribble's wait, in seconds.
+    """
+
+    kind: Kind
+    text: str
+    amount: float = 0.0
+    extra: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def kinds(*, datagrams: bool) -> list[Kind]:
     """Return the faults that a server of datagrams, or of streams, can do, in the table's order."""
     return [kind for kind in KINDS if (kind.datagrams if datagrams else kind.streams)]
@@ -105,7 +129,9 @@ def _size(text: str) -> tuple[float, float]:
 
 def _chance(text: str) -> tuple[float, float]:
     found = _CHANCE.fullmatch(text)
-    percent = float(found[1]) if found else 0.0
+    if found is None:
+        raise ValueError("a number and a percent sign are needed")
+    percent = float(found[1])
     if not 0 < percent <= 100:
         raise ValueError("it has to be more than 0% and at most 100%")
     return percent / 100, 0.0

@@ -7,14 +7,11 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from netlab.socketops.actions import HalfClose, Pause, Reset, SendElsewhere, Stall, Strike
+from netlab.socketops.faulttable import Fault
 from netlab.socketops.replies import Action, Close, Reply
 from netlab.values import format_bytes, format_setting, format_time
-
-if TYPE_CHECKING:
-    from netlab.socketops.faults import Fault
 
 __all__ = ["FaultyReply"]
 

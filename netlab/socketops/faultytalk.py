@@ -5,16 +5,19 @@ What a thread does by waiting is here a timer of the loop: a client whose reply 
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netlab.records import FaultReport
-from netlab.socketops.actions import HalfClose, Pause, Reset, Stall, Strike
+from netlab.socketops.actions import ARRIVAL, HalfClose, Pause, Reset, Stall, Strike
 from netlab.socketops.clients import EOF, Client, Ending, failed_call
 from netlab.socketops.entrance import shut_down
+from netlab.socketops.queues import unacknowledged
 from netlab.socketops.replies import Action
 from netlab.socketops.talk import Loop, Service, Talk
 
@@ -62,19 +65,28 @@ class FaultyTalk(Talk):
         elif isinstance(action, HalfClose):
             shut_down(self.client.sock, socket.SHUT_WR)
         elif isinstance(action, Reset):
-            self._end(Ending("fault", resets=True))
+            self._reset(time.monotonic() + self.send_timeout)
             return True
         elif isinstance(action, Stall):
             self._is_stalled = True
-            self._hold(math.inf)
+            self._hold(math.inf, self._wake)
             return True
         elif isinstance(action, Pause) and not self._service.stop.is_set():
-            self._hold(time.monotonic() + action.seconds)
+            self._hold(time.monotonic() + action.seconds, self._wake)
             return True
         return False
 
-    def _hold(self, moment: float) -> None:
-        self._timer = self._loop.hold(self, moment, self._wake, self._see_end)
+    def _hold(self, moment: float, over: Callable[[], None]) -> None:
+        self._timer = self._loop.hold(self, moment, over, self._see_end)
+
+    def _reset(self, until: float) -> None:
+        """Reset the connection once all has arrived, or it is too late for that."""
+        self._timer = None
+        now = time.monotonic()
+        if unacknowledged(self.client.sock) and now < until and not self._service.stop.is_set():
+            self._hold(now + ARRIVAL, functools.partial(self._reset, until))
+        else:
+            self._end(Ending("fault", resets=True))
 
     def _wake(self) -> None:
         """Go on when a pause is over; only the stop wakes who is stalled."""

@@ -61,7 +61,7 @@ def serve_iteratively(
         serve_nobody(sockets, stop=stop, emit=emit, watch=watch, duration=duration)
         return
     clients = Clients(stop, emit, watch)
-    conversation = Conversation(reply, stop, emit, watch, faults=faults)
+    conversation = Conversation(reply, stop, emit, watch, faults=faults, once=once)
     queue = _Queue(sockets, clients, emit if Waiting in watch else None)
     entrance = Entrance(sockets, stop, Shortage(stop, emit), idle_timeout=idle_timeout)
 
@@ -73,13 +73,8 @@ def serve_iteratively(
     with entrance, Watcher(stop, wake, duration=duration, tick=queue.look if watches_queue else None):
         while (arrival := entrance.accept()) is not None:
             client = clients.admit(*arrival, waited=queue.leave(arrival[2]))
-            if client is None:
-                continue
-            ending = conversation.run(client, clients)
-            if ending.stops_server:
-                stop.set("exit word")
-            elif once:
-                stop.set("--once")
+            if client is not None:
+                conversation.run(client, clients)
     emit(clients.summary())
 
 

@@ -11,11 +11,11 @@ from collections.abc import Container, Iterator, Sequence
 
 from netlab.errors import LocalError
 from netlab.records import Emit, FaultReport, Record
-from netlab.socketops.actions import HalfClose, Pause, Reset, Stall, Strike
+from netlab.socketops.actions import ARRIVAL, HalfClose, Pause, Reset, Stall, Strike
 from netlab.socketops.clients import EOF, Client, Clients, Ending, failed_call
-from netlab.socketops.entrance import shut_down, time_limit
+from netlab.socketops.entrance import SEND_TIMEOUT, shut_down, time_limit
 from netlab.socketops.opening import Bound
-from netlab.socketops.queues import accept_queue
+from netlab.socketops.queues import accept_queue, unacknowledged
 from netlab.socketops.replies import Action
 from netlab.socketops.stop import Stop, poller
 
@@ -50,7 +50,7 @@ class Misbehaviour:
         elif isinstance(action, HalfClose):
             shut_down(client.sock, socket.SHUT_WR)
         elif isinstance(action, Reset):
-            return Ending("fault", resets=True)
+            return _reset(client, self._stop)
         elif isinstance(action, Stall):
             return _stall(client, self._stop)
         return None
@@ -145,6 +145,17 @@ def _pause(client: Client, stop: Stop, seconds: float) -> Ending | None:
         return _failed(code)
     stop.wait(max(until - time.monotonic(), 0))  # a unix peer that has closed may still have sent something
     return None
+
+
+def _reset(client: Client, stop: Stop) -> Ending:
+    until = time.monotonic() + (time_limit(client.sock, socket.SO_SNDTIMEO) or SEND_TIMEOUT)
+    while unacknowledged(client.sock) and time.monotonic() < until:
+        ended, code = _hold(client, stop, ARRIVAL)
+        if code:
+            return _failed(code)
+        if ended:
+            break
+    return Ending("fault", resets=True)
 
 
 def _stall(client: Client, stop: Stop) -> Ending:

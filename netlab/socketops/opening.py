@@ -125,14 +125,23 @@ def adopt(sock: socket.socket) -> Bound:
     return Bound(sock, endpoint, adopted=True)
 
 
-def reach(endpoints: Sequence[Endpoint]) -> str:
-    """Say from how far servers on these endpoints can be reached."""
-    inet = [endpoint.host for endpoint in endpoints if not endpoint.transport.is_unix]
-    if not inet or all(endpoint.is_loopback for endpoint in endpoints if not endpoint.transport.is_unix):
+def reach(sockets: Sequence[Bound]) -> str:
+    """Say from how far servers on these sockets can be reached."""
+    inet = [bound for bound in sockets if not bound.endpoint.transport.is_unix]
+    if all(bound.endpoint.is_loopback for bound in inet):
         return "only this host"
-    if any(host in ("0.0.0.0", "::") for host in inet):
-        return "every host that reaches any address of this one"
-    return "every host that reaches " + " or ".join(dict.fromkeys(inet))
+    wild = {version for bound in inet if bound.endpoint.host in ("0.0.0.0", "::") for version in _versions(bound.sock)}
+    if wild:
+        kind = "any address" if len(wild) > 1 else f"any {wild.pop()} address"
+        return f"every host that reaches {kind} of this one"
+    return "every host that reaches " + " or ".join(dict.fromkeys(bound.endpoint.host for bound in inet))
+
+
+def _versions(sock: socket.socket) -> tuple[str, ...]:
+    """Return the versions of IP of which a socket on all addresses takes clients (ipv6(7), IPV6_V6ONLY)."""
+    if sock.family == socket.AF_INET:
+        return ("IPv4",)
+    return ("IPv6",) if sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) else ("IPv4", "IPv6")
 
 
 def _open_all(

@@ -7,6 +7,7 @@ a daemon thread that the caller stops waiting for.  Numeric hosts never start a 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import queue
 import socket
 import threading
@@ -87,6 +88,7 @@ def _lookup(endpoint: Endpoint, family: Family, flags: int) -> list[Endpoint]:
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, _FAMILIES[family], kind, 0, flags)
     except socket.gaierror as exc:
+        _check_descriptors(endpoint.host)
         if "%" in endpoint.host:
             raise ResolveError(
                 endpoint.host,
@@ -109,3 +111,16 @@ def _lookup(endpoint: Endpoint, family: Family, flags: int) -> list[Endpoint]:
         raise ResolveError(endpoint.host, f"not a host name ({exc})") from None
     hosts = (from_sockaddr(endpoint.transport, item[4]) for item in found)
     return list(dict.fromkeys(dataclasses.replace(endpoint, host=host.host) for host in hosts if host))
+
+
+def _check_descriptors(host: str) -> None:
+    """Tell a name that does not exist from a resolver that could not open its files, and says the same.
+
+    Raises:
+      LocalError: there are no descriptors left.
+    """
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as exc:
+        if exc.errno in (errno.EMFILE, errno.ENFILE):
+            raise LocalError.from_os(exc, "resolve", host) from None

@@ -42,7 +42,8 @@ class Room:
       encoding: the members'.
 
     Raises:
-      ValueError: the encoding lacks a character of the text or of the word.
+      ValueError: the encoding lacks a character of the text or of the word; or its newline is no single byte, so that
+          lines could not be told apart in a stream.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Room:
         self.encoding = encoding
         self.exit_word = encode(exit_word, encoding)
         self.newline = "\n".encode(encoding)
+        if len(self.newline) != 1:
+            raise ValueError(f"a room cuts lines at single bytes, which {encoding} does not allow")
         self.blanks = _BLANKS.encode(encoding)
         self.close = Close("exit", stops_server=stop_on_exit)
         self._lock = threading.Lock()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
-import socket
 import threading
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -90,7 +89,7 @@ def serve_threaded(
         return
     shortage = Shortage(stop, emit)
     clients = Clients(stop, emit, watch, limit=1 if once else max_clients)
-    conversation = Conversation(reply, stop, emit, watch, faults=faults)
+    conversation = Conversation(reply, stop, emit, watch, faults=faults, once=once)
     with contextlib.ExitStack() as stack:
         doors = [
             _Door(stack.enter_context(Entrance([bound], stop, shortage, idle_timeout=idle_timeout)))
@@ -175,21 +174,13 @@ class _Server:
                 self._clients.turn_away(*arrival, "server is out of threads\n")
                 self._shortage.pause("this host gives no more threads")
             else:
-                self._serve(*arrival)
+                client = self._clients.admit(*arrival)
+                if client is not None:
+                    self._conversation.run(client, self._clients)
             with self._lock:
                 if door.idle >= MOST_IDLE:
                     return
                 door.idle += 1
-
-    def _serve(self, sock: socket.socket, address: object, bound: Bound) -> None:
-        client = self._clients.admit(sock, address, bound)
-        if client is None:
-            return
-        ending = self._conversation.run(client, self._clients)
-        if ending.stops_server:
-            self._stop.set("exit word")
-        elif self._once:
-            self._stop.set("--once")
 
     def _add_thread(self, door: _Door) -> bool:
         with self._lock:
