@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import peers
 from tests.injection import Nursery
 from tests.programs import NETLAB, ROOT, SERVER_PORT, Netlab, Program, StartProgram, run_netlab
 
@@ -154,6 +155,13 @@ def require_netns() -> tuple[str, ...]:
     if tried.returncode:
         pytest.skip(f"no network namespace here: {tried.stderr.decode(errors='backslashreplace').strip()}")
     return words
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[peers.Peer]:
+    """A TCP echo server, for all tests of a module."""
+    with peers.echo_server() as peer:
+        yield peer
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ import pytest
 
 from tests.programs import Program, clean_environment
 
-__all__ = ["HANG", "SHORT", "Nursery", "Plan", "build_preload", "until"]
+__all__ = ["HANG", "MANY", "SHORT", "Nursery", "Plan", "build_preload", "until"]
 
 CALLS = ("accept", "bind", "connect", "getaddrinfo", "listen", "recv", "recvfrom", "recvmmsg", "recvmsg", "send",
          "sendmmsg", "sendto", "socket", "splice")  # fmt: skip
@@ -41,6 +41,8 @@ SHORT = 0
 """In place of an errno: the call moves one byte, or message, only."""
 HANG = -1000
 """In place of an errno: the call never returns."""
+MANY = 10**6
+"""As the first call that fails: none does, and calls are counted."""
 
 _PLAN = struct.Struct("@iiiiiii")
 _HIGH = 500

@@ -7,6 +7,7 @@ always.  Threads end, and are joined, when the context does.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
 import struct
@@ -18,9 +19,11 @@ __all__ = [
     "Peer",
     "closing_server",
     "echo_server",
+    "flooding_server",
     "late_server",
     "mute_server",
     "mute_udp",
+    "numbered_lines",
     "pausing_server",
     "refusing_port",
     "refusing_udp",
@@ -287,6 +290,23 @@ def echo_server(*, stall: float = 0.0, spoil: bytes = b"", address: Address = LO
         while chunk:
             connection.sendall(chunk.upper() if spoil and spoil in chunk else chunk)
             chunk = peer.read(connection)
+
+    with _serving(handle, address) as peer:
+        yield peer
+
+
+def numbered_lines(first: int, number: int) -> bytes:
+    """Return some of what `flooding_server` sends: ten bytes each."""
+    return b"".join(b"%09d\n" % line for line in range(first, first + number))
+
+
+@contextlib.contextmanager
+def flooding_server(*, address: Address = LOOPBACK) -> Iterator[Peer]:
+    """Reads nothing, and sends numbered lines for as long as they are taken."""
+
+    def handle(_: Peer, connection: socket.socket) -> None:
+        for first in itertools.count(step=5000):
+            connection.sendall(numbered_lines(first, 5000))
 
     with _serving(handle, address) as peer:
         yield peer

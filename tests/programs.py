@@ -30,7 +30,7 @@ SERVER_PORT = ("-p", "--port", "-U", "--unix")
 
 _READY = re.compile(r'^listening on (.+)\n|^\{"event": ?"listening".*?"endpoint": ?"([^"]+)".*\n', re.MULTILINE)
 _UGLY = ("Traceback (most recent call last)", "Exception ignored in", "ResourceWarning", "Fatal Python error")
-_KEPT = ("PATH", "HOME", "TMPDIR", "USER", "LD_LIBRARY_PATH")
+_KEPT = ("PATH", "HOME", "TMPDIR", "USER", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,7 +15,7 @@ from netlab import socketops
 from netlab.endpoint import Endpoint
 from netlab.records import Record
 
-__all__ = ["Running", "bind", "connect", "flood", "listen", "read_line", "read_to_end", "running"]
+__all__ = ["Running", "bind", "connect", "flood", "listen", "read_line", "read_to_end", "running", "waiting"]
 
 R = TypeVar("R", bound=Record)
 TIMEOUT = 5.0
@@ -94,6 +97,11 @@ def read_to_end(sock: socket.socket) -> bytes:
     while chunk := sock.recv(65536):
         data += chunk
     return data
+
+
+def waiting(descriptor: int) -> int:
+    """Return how many bytes wait to be read (FIONREAD)."""
+    return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0])
 
 
 def flood(sock: socket.socket) -> None:

@@ -54,6 +54,16 @@ def test_a_table_says_how_many_times_the_first_row_s_figure_another_is() -> None
     ]
 
 
+def test_what_is_asked_wrongly_is_told_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["start-up", "--json", "/nowhere/found.json"], "no file can be made in /nowhere"),
+        (["no-such-case"], "invalid choice: 'no-such-case'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+        assert told in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_case_runs_and_prints_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], require_tool: Callable[[str], str]

@@ -224,11 +224,23 @@ def test_a_stream_comes_back_whole(name: str, way: Way, payload: Payload, serve:
     assert (done.bytes_out, done.bytes_in) == (len(data), len(data))
 
 
+@pytest.mark.parametrize("name", [name for name in SERVERS if isinstance(SERVERS[name]["tcp4"], Tool)])
+def test_send_sends_a_file_and_a_pipe(name: str, serve: Serve, netlab: Netlab, tmp_path: Path) -> None:
+    tool = SERVERS[name]["tcp4"]
+    assert isinstance(tool, Tool)
+    data = PAYLOADS["binary" if "large" in tool.cannot else "large"]
+    (tmp_path / "file").write_bytes(data)
+    for options, given in ((("-f", str(tmp_path / "file")), None), ((), data)):
+        with serve(name, "tcp4") as place:
+            done = netlab("send", str(place), *options, "--until", str(len(data)), "--no-half-close", input=given)
+        assert (done.returncode, done.stdout == data, done.stderr) == (0, True, b"")
+
+
 @pytest.mark.parametrize(
     ("name", "way"),
     [
         *((name, "tcp4") for name in SERVERS if isinstance(SERVERS[name]["tcp4"], Tool)),
-        *[("nc.openbsd", "stream"), ("socat", "seqpacket"), ("socat", "dgram"), ("ncat", "udp6")],
+        *[("nc.openbsd", "stream"), ("socat", "seqpacket"), ("socat", "dgram"), ("ncat", "udp6"), ("socat", "tcp6")],
     ],
 )
 def test_chat_hears_its_lines_again(name: str, way: Way, serve: Serve, start_netlab: StartProgram) -> None:

@@ -6,10 +6,12 @@ The judge here does not use `netlab.render.safe`: it knows Unicode's categories 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -223,6 +225,24 @@ def test_what_comes_in_a_plain_chat(nursery: Nursery, options: tuple[str, ...]) 
         assert_shown(text)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_comes_in_a_chat_that_listens(nursery: Nursery, options: tuple[str, ...], tmp_path: Path) -> None:
+    with Terminal(nursery, "chat", "--listen", "-U", f"{tmp_path}/s", *options) as terminal:
+        terminal.wait_for(r"listening|/s\W")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.bind(b"\0" + HOSTILE.encode("utf-8", "surrogateescape"))
+            client.connect(f"{tmp_path}/s")
+            client.sendall(REPLY + b"\n")
+            terminal.wait_for(r"xf4|base64")  # near the end of the corpus
+            if not options:
+                terminal.press(b"/info\n")
+                terminal.wait_for(r"peer .*52;c;")
+            client.shutdown(socket.SHUT_WR)
+            text = terminal.end(0)
+    assert_shown(text, SHOWN if not options else SHOWN[:0])
+
+
 def test_what_comes_in_a_chat_with_line_editing() -> None:
     """What a sequence of its own would do is known to the screen, and any other fails the test there."""
     with (
@@ -245,32 +265,44 @@ def test_the_answer_that_probe_shows(nursery: Nursery, options: tuple[str, ...])
         udp_peer(REPLY) as endpoint,
         Terminal(nursery, "probe", endpoint, "--payload", "\x1b[2J", *options) as terminal,
     ):
-        terminal.end(0)
+        text = terminal.end(0)
+    assert_shown(text, SHOWN[:1] if options in ((), ("-v",)) else ())
 
 
 def test_targets_of_a_file(nursery: Nursery, tmp_path: Path) -> None:
     targets = tmp_path / "targets"
-    targets.write_bytes(b"127.0.0.1:1\n" + HOSTILE.replace("\n", "").encode("utf-8", "surrogateescape") + b":80\n")
-    with Terminal(nursery, "probe", "-f", str(targets)) as terminal:
-        terminal.end()
+    for name in (HOSTILE.replace("\n", "").replace("\udc9b", ""), "a\u202eb", "\udc9b"):
+        targets.write_bytes(f"127.0.0.1:1\n{name}:80\n".encode("utf-8", "surrogateescape"))
+        with Terminal(nursery, "probe", "-f", str(targets)) as terminal:
+            text = terminal.end(2)
+        assert_shown(text, [r"\u202e"] if "\u202e" in name else ["is no text in UTF-8"])
 
 
-@pytest.mark.slow
 def test_trace_of_a_peer(nursery: Nursery, tmp_path: Path) -> None:
-    """Its file comes from another program, so any text may stand where a call or an address should."""
-    trace = tmp_path / "peer.jsonl"
-    with peers.reply_server(b"pong") as peer:
-        with Terminal(nursery, "send", peer.endpoint, "ping", "--until", "4", "--trace-file", str(trace)) as terminal:
-            terminal.end(0)
-        hostile = trace.read_text().replace('"send"', r'"send\u001b[2J\u202e"').replace("MainThread", r"\u009b31m")
-        assert hostile != trace.read_text()
-        trace.write_text(hostile)
-        endpoint = peer.endpoint
-    with Terminal(nursery, "send", endpoint, "ping", "--diagram", "--trace-peer", str(trace)) as terminal:
-        terminal.end()
+    """Its file comes from another program, so any text may stand where a call or its arguments should."""
+    trace = Path(f"{tmp_path}/{HOSTILE}.jsonl")
+    hostile = {"thread": "\x9b31m", "call": "recv\x1b[2J\u202e", "args": "\x1b]0;title\x07", "result": "4 B\r\n"}
+    hostile |= {"state_name": "\x1b[3J"}
+    usual = {"event": "call", "lane": "server", "pid": 1, "socket": 1, "transport": "tcp", "fd": 3, "duration_us": 1.0}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
+        with Terminal(nursery, "send", here, "ping", "--diagram", "--trace-peer", str(trace)) as terminal:
+            with listener.accept()[0] as client:
+                assert client.recv(100) == b"ping"
+                now = {"time": time.time(), "mono_us": time.monotonic() * 1e6}
+                names = {"local": here, "peer": f"127.0.0.1:{client.getpeername()[1]}"}
+                trace.write_text(json.dumps(usual | hostile | now | names) + "\n")
+                client.sendall(b"pong")
+            assert_shown(terminal.end(0), [r"recv\x1b[2J\u202e", r"\x1b]0;"])
 
 
 # Words of the command line, which are not always the user's own
+
+
+def message(command: str) -> tuple[str, ...]:
+    """Return what send has to be given before it looks at some of its options."""
+    return (":1", "x") if command == "send" else ()
+
 
 COMMANDS = ("serve-tcp", "serve-threaded", "serve-udp", "send", "chat", "probe")
 WORDS: dict[str, Callable[[str], tuple[str, ...]]] = {
@@ -284,8 +316,7 @@ WORDS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "setting": lambda command: ("--set", HOSTILE),
     "setting's value": lambda command: ("--set", f"SO_RCVBUF={HOSTILE}"),
     "path": lambda command: ("-U", f"/nowhere/{HOSTILE}"),
-    "trace file": lambda command: ("--trace-file", f"/nowhere/{HOSTILE}"),
-    "trace of a peer": lambda command: ("--trace-peer", f"/nowhere/{HOSTILE}", "--trace"),
+    "trace file": lambda command: ("--trace-file", f"/nowhere/{HOSTILE}/x.jsonl", *message(command)),
     "file": lambda command: ("-f" if command in ("send", "probe") else "-o", f"/nowhere/{HOSTILE}"),
     "too many words": lambda command: ("127.0.0.1:9", HOSTILE, HOSTILE),
 }
@@ -293,16 +324,37 @@ WORDS: dict[str, Callable[[str], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_hostile_words(nursery: Nursery, command: str) -> None:
+    is_server = command.startswith("serve")
+    limit = ("--duration" if is_server else "-w", "1ms")  # first: of an option that is given twice the last holds
+    port = {f"NETLAB_{command.upper().replace('-', '_')}_PORT": "0" if is_server else "1"}
     failures = {}
     for what, make in WORDS.items():
-        with Terminal(
-            nursery, command, *make(command), "--duration" if command.startswith("serve") else "-w", "1ms"
-        ) as one:
+        with Terminal(nursery, command, *limit, *make(command), env=port) as one:
             try:
-                one.end()
+                text = one.end()
             except (AssertionError, UnicodeDecodeError) as exc:
                 failures[what] = str(exc)
+            else:
+                if not re.search(r"\\x1b|\\u202e", text) and (command, what) != ("send", "too many words"):
+                    failures[what] = f"it is not shown: {text}"
     assert not failures
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("serve-tcp", "--duration", "20ms"), ("serve-threaded", "--duration", "20ms"),
+        ("serve-udp", "--duration", "20ms"), ("serve-tcp", "-v", "--exit-word", "\x1b[2J\u202e", "--duration", "20ms"),
+        ("send", "hello", "-v", "--trace", "--diagram"), ("send", "hello", "--json"),
+        ("probe", "-v", "--all-options", "--trace"), ("probe", "-c", "2", "-i", "1ms"),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_in_use(nursery: Nursery, args: tuple[str, ...], tmp_path: Path) -> None:
+    path = f"{tmp_path}/{HOSTILE}"
+    serves = args[0].startswith("serve")
+    with contextlib.nullcontext() if serves else peers.echo_server(address=path):
+        with Terminal(nursery, args[0], "-U", path, *args[1:]) as terminal:
+            assert_shown(terminal.end(0), [r"\u202e"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -68,6 +68,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="interpreter of the Python peers, for uvloop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     options = parser.parse_args(argv)
+    if options.json and not os.access(options.json.parent, os.W_OK):  # better now than after ten minutes
+        parser.error(f"no file can be made in {options.json.parent}")
     usual = QUICK if options.quick else FULL
     for name, value in usual.items():
         if not getattr(options, name):
