@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from netlab.cli.habits import as_one_word
@@ -11,7 +13,7 @@ from tests.programs import Netlab
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("probe -zv localhost 80", "netlab probe HOST:PORT"),
+        ("probe -zv localhost 80", "To see whether a port is open: netlab probe localhost:80"),
         ("probe -n 10.0.0.1:80", "numeric hosts need no option"),
         ("probe -t :80", "TCP is what netlab speaks"),
         ("probe -Pn :80", "pings nobody"),
@@ -71,6 +73,59 @@ def test_what_is_a_host_and_a_port(words: list[str], one: str) -> None:
     assert as_one_word(words) == one
 
 
-def test_an_option_that_is_nearly_right_gets_clicks_own_suggestion(netlab_here: Netlab) -> None:
-    assert b"'--timeout'" in netlab_here("send", "--timout", "1").stderr
-    assert b"Did you mean 'probe'?" in netlab_here("prob").stderr
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("porbe", "Did you mean netlab probe?"),
+        ("prob", "Did you mean netlab probe?"),
+        ("serve_tcp", "Did you mean netlab serve-tcp?"),
+        ("xyzzy", "No such command 'xyzzy'."),
+        ("nc -lk 80", "The servers are netlab serve-tcp"),
+        ("ncat -zv db 80", "netlab probe db:80"),
+        ("netcat db 80", "netlab chat db:80, or netlab send db:80 MESSAGE"),
+        ("telnet db 80", "netlab chat db:80, or netlab send db:80 MESSAGE"),
+        ("unix:/tmp/s", "netlab probe unix:/tmp/s?"),
+        ("localhost 80", "Did you mean netlab chat localhost:80 or netlab probe localhost:80?"),
+        ("--versoin", "Did you mean --version?"),
+        ("--json send", "as in netlab probe --json HOST:PORT"),
+        ("-v localhost 80", "as in netlab probe -v localhost:80"),
+        ("-l 80", "netlab chat --listen takes one peer."),
+        ("probe --prot 80", "Did you mean --port?"),
+        ("send --timout 1", "Did you mean --timeout?"),
+        ("send --josn", "Did you mean --json?"),
+        ("probe --hea", "Did you mean --header-included?"),
+        ("probe --xyzzy", "No such option '--xyzzy'."),
+    ],
+)
+def test_what_is_nearly_right_gets_a_suggestion(netlab_here: Netlab, line: str, says: str) -> None:
+    done = netlab_here(*line.split())
+    assert done.returncode == 2
+    last = done.stderr.decode().splitlines()[-1]
+    assert says in last
+    assert last.count("Did you mean") <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "named"),
+    [
+        ("probe", {"PROBE_TIMEOUT": "never"}, ["PROBE_TIMEOUT"]),
+        ("probe", {"PROBE_PORT": "99999", "PROBE_TIMEOUT": "1"}, ["PROBE_PORT"]),
+        ("probe", {"PROBE_HOST": "a b"}, ["PROBE_HOST"]),
+        ("probe", {"PROBE_IPV4": "1", "PROBE_IPV6": "1"}, ["PROBE_IPV4", "PROBE_IPV6"]),
+        ("probe -6", {"PROBE_IPV4": "1"}, ["PROBE_IPV4"]),
+        ("probe db", {"PROBE_TIMEOUT": "1"}, []),
+        ("probe", {"PROBE_FILE": "/nonexistent"}, ["PROBE_FILE"]),
+        ("send :9 x", {"SEND_SOURCE": "::::"}, ["SEND_SOURCE"]),
+        ("send :9", {"SEND_FILE": "/nonexistent"}, ["SEND_FILE"]),
+        ("serve-tcp", {"SERVE_TCP_FAULT": "boom"}, ["SERVE_TCP_FAULT"]),
+        ("serve-tcp :0", {"SERVE_TCP_READY_FD": "777"}, ["SERVE_TCP_READY_FD"]),
+    ],
+)
+def test_an_error_names_the_variable_that_it_is_about(
+    netlab_here: Netlab, monkeypatch: pytest.MonkeyPatch, line: str, variables: dict[str, str], named: list[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"NETLAB_{name}", value)
+    done = netlab_here(*line.split())
+    assert done.returncode == 2
+    assert re.findall(r"NETLAB_(\w+)", done.stderr.decode()) == named

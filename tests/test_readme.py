@@ -163,6 +163,41 @@ class Sessions:
             screen.wait()
         return self.ended(server, 1), screen.text.replace("\r", "\n")
 
+    def chat_listens(self) -> str:
+        return self._two_people()[0]
+
+    def chat_comes(self) -> str:
+        return self._two_people()[1]
+
+    def _two_people(self) -> tuple[str, str]:
+        with Screen("chat", "--listen", ":0") as one:
+            endpoint = one.wait_for(r"listening on (\S+)\n")[1]
+            with Screen("chat", endpoint) as other:
+                other.wait_for("> ")
+                other.press("are you there?\n")
+                one.wait_for("are you there\\?\n.*> ")
+                one.press("yes\n")
+                other.wait_for("yes\n.*> ")
+                other.press("exit\n")
+                other.wait()
+            one.wait()
+        return one.text.replace("\r", "\n"), other.text.replace("\r", "\n")
+
+    def trace(self) -> str:
+        return output("send", self.start_server("serve-tcp").endpoint, "hello", "--trace")
+
+    def jq(self) -> str:
+        if shutil.which("jq") is None:
+            pytest.skip("jq is not installed (apt install jq)")
+        server = self.start_server("serve-tcp")
+        with peers.refusing_port() as peer:
+            ports = f"127.0.0.1:{server.port},{peer.port}"
+            found = run_netlab("probe", ports, "--json").stdout
+        [script] = {line for path in READMES for line in re.findall(r"\| jq -r '(.*)'", path.read_text("utf-8"))}
+        done = subprocess.run(["jq", "-r", script], input=found, capture_output=True, check=True, timeout=10)
+        assert done.stdout.decode().splitlines() == [server.endpoint]
+        return done.stdout.decode()
+
     def fault_server(self) -> str:
         server = self.start_server(*shlex.split("serve-tcp --fault delay=300ms --fault drop=10% --seed 1"))
         output("send", server.endpoint, "-w", "100ms", "hello")
@@ -261,9 +296,9 @@ def test_both_readmes_have_the_same() -> None:
         assert {found[1] for found in kind.finditer(english)} <= {found[1] for found in kind.finditer(chinese)}
     [ours], [theirs] = TOOLS.findall(english), TOOLS.findall(chinese)
     assert [cells(row) for row in ours.splitlines()] == [cells(row) for row in theirs.splitlines()]
-    english_tour = english.partition("## A tour\n")[2].partition("\n## ")[0]
-    chinese_tour = chinese.partition("## 逛一圈\n")[2].partition("\n## ")[0]
-    assert english_tour.count("\n### ") == chinese_tour.count("\n### ") > 9
+    english_tour = english.partition("## A tour in ten tasks\n")[2].partition("\n## ")[0]
+    chinese_tour = chinese.partition("## 十件事，逛一圈\n")[2].partition("\n## ")[0]
+    assert english_tour.count("\n### ") == chinese_tour.count("\n### ") == 10
 
 
 def cells(row: str) -> list[str]:
@@ -315,6 +350,24 @@ def test_the_smoke_test_of_the_readmes_passes(bin_with_netlab: str) -> None:
         capture_output=True, text=True, check=False, timeout=10,
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ping", "")
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_completion_is_installed_as_is_said(readme: Path, bin_with_netlab: str, tmp_path: Path) -> None:
+    [script] = [body for body in blocks(readme, "") if "netlab --completion bash >" in body]
+    done = subprocess.run(
+        ["bash", "-ec", script], env=clean_environment({"PATH": bin_with_netlab, "HOME": str(tmp_path)}),
+        capture_output=True, text=True, check=False, timeout=10,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for name, place in [
+        ("netlab.bash", ".local/share/bash-completion/completions/netlab"),
+        ("netlab.bash", ".netlab.bash"),
+        ("_netlab", ".zsh/_netlab"),
+        ("netlab.fish", ".config/fish/completions/netlab.fish"),
+    ]:
+        assert (tmp_path / place).read_bytes() == (ROOT / "completions" / name).read_bytes()
+    assert (tmp_path / ".bashrc").read_text() == "source ~/.netlab.bash\n"
 
 
 def test_the_recorded_calls_are_those_of_a_real_run(tmp_path: Path) -> None:

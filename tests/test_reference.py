@@ -123,7 +123,7 @@ def group_with(*names: str, **attrs: Any) -> click.Group:
 
     @group.command("one", cls=Command)
     @where_options("stream")
-    @output_options()
+    @output_options("Less.")
     def one() -> None:
         """Do one."""
 

@@ -37,11 +37,10 @@ class Group(click.Group):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as exc:
-            if exc.possibilities:
-                raise
-            from netlab.cli.habits import advice
+            from netlab.cli.habits import advice_for_group, did_you_mean
 
-            instead = advice(exc.option_name) or "Options stand behind a command, as in netlab probe -v."
+            near = did_you_mean(exc.option_name, ["--version", "--completion", "--help"])
+            instead = near or advice_for_group(exc.option_name, args)
             raise click.UsageError(f"{exc.message} {instead}", ctx) from None
 
     def resolve_command(
@@ -50,12 +49,10 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as exc:
-            from netlab.cli.habits import advice_for_command
+            from netlab.cli.habits import advice_for_command, did_you_mean
 
-            instead = advice_for_command(args)
-            if not instead:
-                raise
-            raise click.UsageError(f"{exc.message} {instead}", ctx) from None
+            instead = advice_for_command(args) or did_you_mean(args[0], list(self.commands), "netlab ")
+            raise click.UsageError(f"{exc.message} {instead}".rstrip(), ctx) from None
 
 
 def _print_completion(ctx: click.Context, param: click.Parameter, shell: str | None) -> None:

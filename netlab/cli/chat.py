@@ -45,7 +45,7 @@ __all__ = ["chat"]
     show_default=True,
 )
 @payload_options()
-@output_options()
+@output_options("Only what the peer sends, and errors.")
 @trace_options()
 @click.pass_context
 def chat(ctx: click.Context, /, target: str | None, **chosen: Any) -> None:

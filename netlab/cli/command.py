@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netlab.cli.habits import advice, as_one_word
+from netlab.cli.habits import advice, as_one_word, did_you_mean
 
 if TYPE_CHECKING:
     from netlab.render import Renderer
@@ -61,15 +61,6 @@ class Option(click.Option):
         extra.pop("range", None)  # "x>=0" tells nobody anything
         return extra
 
-    def handle_parse_result(self, ctx: click.Context, opts: Any, args: list[str]) -> tuple[Any, list[str]]:
-        try:
-            return super().handle_parse_result(ctx, opts, args)
-        except click.BadParameter as exc:
-            if ctx.get_parameter_source(str(self.name)) is not click.core.ParameterSource.ENVIRONMENT:
-                raise
-            variable = f"{ctx.auto_envvar_prefix}_{str(self.name).upper()}"
-            raise click.BadParameter(f"{exc.message} (from {variable})", ctx, self) from None
-
 
 class Command(click.Command):
     """A command whose options are listed by section and whose failures end here.
@@ -97,12 +88,11 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as exc:
-            instead = advice(exc.option_name)
-            if not instead:
-                raise
-            raise click.UsageError(f"{exc.message} {instead}", ctx) from None
+            names = [name for param in self.get_params(ctx) for name in (*param.opts, *param.secondary_opts)]
+            instead = advice(exc.option_name, args) or did_you_mean(exc.option_name, names)
+            raise click.UsageError(f"{exc.message} {instead}".rstrip(), ctx) from None
         except click.UsageError as exc:
-            raise _with_pair(exc, ctx) from None
+            raise _explained(exc, ctx) from None
 
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).translate(_AS_WRITTEN)
@@ -132,10 +122,11 @@ class Command(click.Command):
             finally:
                 out.close()
         except click.UsageError as exc:
-            raise _with_pair(exc, ctx) from None
+            raise _explained(exc, ctx) from None
         except StdoutClosed as exc:
             raise click.exceptions.Exit(exc.status) from None
         except NetlabError as exc:
+            exc.facts += tuple(f"as {variable} says" for variable in _variables(str(exc), ctx))
             out.error(exc)
             raise click.exceptions.Exit(exc.status) from None
         except OSError as exc:
@@ -146,14 +137,30 @@ class Command(click.Command):
             raise click.exceptions.Exit(error.status) from None
 
 
-def _with_pair(exc: click.UsageError, ctx: click.Context) -> click.UsageError:
-    """Say in an error that is about HOST PORT, two words, that they are one."""
+def _explained(exc: click.UsageError, ctx: click.Context) -> click.UsageError:
+    """Say in an error that HOST PORT, two words, are one, and which variables have brought what it is about."""
     pair, says = as_one_word(ctx.meta[_WORDS]), exc.message
     if pair and says.startswith("Got unexpected extra arg"):
-        return click.UsageError(f"{says}. Host and port are one word: {pair}", ctx)
-    if pair and " has no port. Did you mean " in says:
-        return click.UsageError(f"{says.partition(' Did you mean ')[0]} Did you mean {pair}?", ctx)
-    return exc
+        exc = click.UsageError(f"{says}. Host and port are one word: {pair}", ctx)
+    elif pair and " has no port. Did you mean " in says:
+        exc = click.UsageError(f"{says.partition(' Did you mean ')[0]} Did you mean {pair}?", ctx)
+    variables = _variables(says, ctx, getattr(exc, "param", None))
+    return click.UsageError(f"{exc.format_message()} (from {', '.join(variables)})", ctx) if variables else exc
+
+
+def _variables(says: str, ctx: click.Context, wrong: click.Parameter | None = None) -> list[str]:
+    """Return the variables that an error is about: of the ``wrong`` option, or of those that it names or quotes."""
+    found = []
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.ENVIRONMENT:
+            continue
+        words, value = [*param.opts, *param.secondary_opts], str(param.resolve_envvar_value(ctx))
+        # A digit stands in many a message by chance.
+        if len(value) > 1 or str(param.name) in says:
+            words.append(value)
+        if param is wrong or any(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", says) for word in words):
+            found.append(f"{ctx.auto_envvar_prefix}_{str(param.name).upper()}")
+    return found
 
 
 def open_renderer(ctx: click.Context, command: Command) -> Renderer | PayloadRenderer:
@@ -163,8 +170,8 @@ def open_renderer(ctx: click.Context, command: Command) -> Renderer | PayloadRen
     from netlab.render import Writer, renderer, want_color
 
     chosen = ctx.params
-    stdout = Writer(1, drop_after=1.0 if command.serves else None)
-    stderr = Writer(2)
+    # Nobody who reads too little may stop a server, not even one that has a warning.
+    stdout, stderr = (Writer(fd, drop_after=1.0 if command.serves else None) for fd in (1, 2))
     on, off = (want_color(chosen.get("color", "auto"), os.environ, terminal) for terminal in (True, False))
     show = renderer(
         json=chosen.get("json", False),

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-__all__ = ["advice", "advice_for_command", "as_one_word"]
+__all__ = ["advice", "advice_for_command", "advice_for_group", "as_one_word", "did_you_mean"]
 
 _LISTEN = "The serve- commands listen without it, and netlab chat --listen takes one peer."
 _RUNS = "netlab runs no programs; socat EXEC: and ncat --exec do."
@@ -59,9 +59,6 @@ _WAYS = {
     "serve": _SERVE,
     "server": _SERVE,
     "listen": _SERVE,
-    "nc": _TALK,
-    "ncat": _TALK,
-    "netcat": _TALK,
     "telnet": _TALK,
     "client": _TALK,
     "connect": _TALK,
@@ -72,12 +69,20 @@ _WAYS = {
     "trace": "Every command takes --trace; netlab probe --loopback --diagram draws both ends.",
 }
 
+_NEAR = 0.7
+"""Likeness, of at most 1, from which a word may be another mistyped; with less --json would be --version."""
+
 _HOST = r"[A-Za-z][A-Za-z0-9.-]*|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:]+\]"
 
 
-def advice(option: str) -> str:
+def advice(option: str, args: Sequence[str] = ()) -> str:
     """Return what to do in place of an option that netlab does not have there; empty where nothing is known."""
-    return _ADVICE.get(option, "")
+    return _with_place(_ADVICE.get(option, ""), args)
+
+
+def _with_place(says: str, args: Sequence[str]) -> str:
+    """Put the host and port of a command line into an advice, so that it can be pasted."""
+    return says.replace("HOST:PORT", as_one_word(args) or "HOST:PORT")
 
 
 def as_one_word(args: Sequence[str]) -> str:
@@ -88,9 +93,32 @@ def as_one_word(args: Sequence[str]) -> str:
     return ""
 
 
+def did_you_mean(word: str, names: Sequence[str], prefix: str = "") -> str:
+    """Return a question with the name, or those equally near, that a mistyped word may stand for; empty for none."""
+    from difflib import SequenceMatcher
+
+    def likeness(name: str) -> float:
+        whole = name.startswith(word) or sorted(name) == sorted(word)
+        return 1 if whole else SequenceMatcher(None, word, name).ratio()
+
+    near = {name: likeness(name) for name in names if len(name) > 2 and len(word) > 2}
+    near = {name: much for name, much in near.items() if much >= _NEAR}
+    best = [f"{prefix}{name}" for name in near if near[name] == max(near.values())]
+    return f"Did you mean {' or '.join(best)}?" if best else ""
+
+
+def advice_for_group(option: str, args: Sequence[str]) -> str:
+    """Return what to do in place of an option that stands before any command."""
+    behind = f"Options stand behind a command, as in netlab probe {option} HOST:PORT"
+    return advice(option, args) or _with_place(behind, args)
+
+
 def advice_for_command(args: Sequence[str]) -> str:
     """Return what to do in place of a command that netlab does not have; empty where nothing is known."""
     place = as_one_word(args[:2]) or args[0]
-    if re.fullmatch(rf"({_HOST})?:\d+", place):
+    if re.fullmatch(rf"({_HOST})?:\d+|(tcp|udp|unix(-dgram|-seqpacket)?):.+", place):
         return f"Did you mean netlab chat {place} or netlab probe {place}?"
-    return _WAYS.get(args[0].lower(), "")
+    letters = "".join(word for word in args[1:] if re.fullmatch("-[a-z]+", word))
+    if args[0].lower() in ("nc", "ncat", "netcat"):
+        return _with_place(_SERVE if "l" in letters else _ADVICE["-z"] if "z" in letters else _TALK, args)
+    return _with_place(_WAYS.get(args[0].lower(), ""), args)

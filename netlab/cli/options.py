@@ -43,8 +43,8 @@ def _together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def where_options(*types: str) -> Callable[[F], F]:
-    """-H -p -U -4 -6 --set, and --type with the given choices (none for serve-udp)."""
+def where_options(*types: str, port: str = "Port number or service name.") -> Callable[[F], F]:
+    """-H -p -U -4 -6 --set, and --type with the given choices (none for serve-udp); ``port`` is the help of -p."""
     typed = [
         option(
             "--type",
@@ -58,7 +58,7 @@ def where_options(*types: str) -> Callable[[F], F]:
     ]
     return _together(
         option("-H", "--host", metavar="HOST", section="Where", help="Host name or address.  [default: 127.0.0.1]"),
-        option("-p", "--port", type=PORT, section="Where", help="Port number or service name.  [default: 9999]"),
+        option("-p", "--port", type=PORT, section="Where", help=f"{port}  [default: 9999]"),
         option("-U", "--unix", metavar="PATH", section="Where", help="Unix socket; @NAME is an abstract one."),
         option("-4", "--ipv4", "ipv4", is_flag=True, section="Where", help="IPv4 only."),
         option("-6", "--ipv6", "ipv6", is_flag=True, section="Where", help="IPv6 only."),
@@ -109,11 +109,11 @@ def payload_options() -> Callable[[F], F]:
     )
 
 
-def output_options() -> Callable[[F], F]:
-    """--json -q -v --color, on every command."""
+def output_options(quiet: str) -> Callable[[F], F]:
+    """--json -q -v --color, on every command; ``quiet`` is the help of -q."""
     return _together(
         option("--json", is_flag=True, section="Output", help="One JSON object a line."),
-        option("-q", "--quiet", is_flag=True, section="Output", help="Only what cannot be left out."),
+        option("-q", "--quiet", is_flag=True, section="Output", help=quiet),
         option("-v", "--verbose", is_flag=True, section="Output", help="More detail."),
         option(
             "--color",
@@ -151,14 +151,14 @@ def trace_options() -> Callable[[F], F]:
 REPLIES = ("ack", "echo", "discard", "generate")
 
 
-def _reply_options(*, rooms: bool) -> Callable[[F], F]:
+def _reply_options(*, datagrams: bool) -> Callable[[F], F]:
     return _together(
         option(
             "--reply",
-            type=click.Choice([*REPLIES, "broadcast"] if rooms else REPLIES),
+            type=click.Choice(REPLIES if datagrams else [*REPLIES, "broadcast"]),
             default="ack",
             section="What",
-            help="What a client gets back" + ("; broadcast is a chat room." if rooms else "."),
+            help="What a client gets back" + ("." if datagrams else "; broadcast is a chat room."),
             show_default=True,
         ),
         option(
@@ -183,7 +183,12 @@ def _reply_options(*, rooms: bool) -> Callable[[F], F]:
             metavar="WORD",
             default="exit",
             section="What",
-            help="Word that ends a client's conversation; empty for none.",
+            help="Word that ends "
+            + (
+                "the server with --stop-on-exit; else it is only shown."
+                if datagrams
+                else "a client's conversation; empty for none."
+            ),
             show_default=True,
         ),
     )
@@ -223,9 +228,16 @@ def server_options(*, datagrams: bool) -> Callable[[F], F]:
             help="Permissions of the unix socket file.",
             show_default=True,
         ),
-        _reply_options(rooms=not datagrams),
+        _reply_options(datagrams=datagrams),
         _fault_options(datagrams=datagrams),
-        option("-1", "--once", "once", is_flag=True, section="When", help="End after one client (or datagram)."),
+        option(
+            "-1",
+            "--once",
+            "once",
+            is_flag=True,
+            section="When",
+            help=f"End after one {'datagram is answered' if datagrams else 'client'}.",
+        ),
         option("--duration", type=DURATION, default="0", section="When", help="End after so long."),
         option("--stop-on-exit", is_flag=True, section="When", help="Let the exit word stop the server, too."),
         option(
@@ -237,7 +249,7 @@ def server_options(*, datagrams: bool) -> Callable[[F], F]:
             help="Write the endpoint to descriptor FD once clients can come.",
         ),
         payload_options(),
-        output_options(),
+        output_options("Only the ready line and errors."),
         trace_options(),
     )
 

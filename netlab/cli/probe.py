@@ -60,10 +60,15 @@ def _verdicts() -> Callable[[str], tuple[str, ...]]:
 
 @click.command(cls=Command, short_help="Say what a connection attempt meets, and why.")
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
-@where_options("stream", "seqpacket", "dgram")
+@where_options("stream", "seqpacket", "dgram", port="Ports of targets that have none: 443, https, 22,80,8000-8100.")
 @client_options("Longest wait for an answer.  [default: 5s; UDP and ICMP 2s]")
 @option("-f", "--file", metavar="FILE", section="Where", help="More targets, one a line; - is standard input.")
-@option("--payload", type=Parsed("payload", _payload), section="What", help="TEXT, @FILE, hex:DIGITS or proto:dns.")
+@option(
+    "--payload",
+    type=Parsed("payload", _payload),
+    section="What",
+    help="UDP: what to send: TEXT, @FILE, hex:DIGITS, proto:dns.",
+)
 @option("--loopback", is_flag=True, section="What", help="Probe a listener of netlab's own; needs no server.")
 @option("--header-included", is_flag=True, section="What", help="ICMP: build the IPv4 header here, and show it.")
 @option("--deadline", type=DURATION, default="0", section="When", help="End the whole run after so long.")
@@ -86,9 +91,14 @@ def _verdicts() -> Callable[[str], tuple[str, ...]]:
 @option("--options", is_flag=True, section="Output", help="Show the socket options that matter.")
 @option("--all-options", is_flag=True, section="Output", help="Show every socket option this kernel answers.")
 @option("--tcp-info", is_flag=True, section="Output", help="Show all that the kernel knows of the connection.")
-@option("--ok-if", type=Parsed("verdicts", _verdicts), section="Output", help="Verdicts that count as yes: 0, else 1.")
+@option(
+    "--ok-if",
+    type=Parsed("verdicts", _verdicts),
+    section="Output",
+    help="Verdicts that count as yes, such as open,busy: 0, else 1.",
+)
 @option("--any", "any", is_flag=True, section="Output", help="One target that is a yes is enough.")
-@output_options()
+@output_options("Only the exit status, and errors of use.")
 @trace_options()
 @click.pass_context
 def probe(ctx: click.Context, /, targets: tuple[str, ...], **chosen: Any) -> None:

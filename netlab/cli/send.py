@@ -83,7 +83,7 @@ def _regex() -> Callable[[str], str]:
 @load_options()
 @option("--deadline", type=DURATION, default="0", section="When", help="End the whole run after so long.")
 @payload_options()
-@output_options()
+@output_options("Only the reply and errors.")
 @trace_options()
 @click.pass_context
 def send(ctx: click.Context, /, words: tuple[str, ...], **chosen: Any) -> None:

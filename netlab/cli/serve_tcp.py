@@ -18,9 +18,9 @@ BACKLOG = 5
 @click.command(name="serve-tcp", cls=Command, serves=True)
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
 @where_options("stream", "seqpacket")
+@option("--concurrent", is_flag=True, section="What", help="Serve all clients at once, from an event loop.")
 @server_options(datagrams=False)
 @stream_server_options(BACKLOG)
-@option("--concurrent", is_flag=True, section="What", help="Serve all clients at once, from an event loop.")
 @max_clients_option()
 @click.pass_context
 def serve_tcp(ctx: click.Context, /, endpoint: str | None, **chosen: Any) -> None:

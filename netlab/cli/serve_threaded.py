@@ -28,7 +28,8 @@ thousand of them be.  64 KiB was too small for a deep repr."""
     "--cpu",
     type=CPU,
     default="auto",
-    section="When",
+    section="Where",
+    rare=True,
     help="Keep all threads on one CPU, which makes them faster; none for any.",
     show_default=True,
 )

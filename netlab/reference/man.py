@@ -210,7 +210,9 @@ def _keys(kind: type[records.Record]) -> str:
     return " ,\n".join(f".Cm {argument(name)}" for name in names) + " ."
 
 
-_KINDS = {"any": "any socket", "inet": "TCP, UDP, ICMP", "tcp": "TCP", "udp": "UDP", "icmp": "ICMP", "unix": "unix"}
+_INET = {"tcp": "TCP", "udp": "UDP", "icmp": "ICMP"}
+_KINDS = {"any": "any socket"} | _INET
+"""What a row of `netlab.explain` is about, where its own word is not for readers."""
 _VALUES = {
     "other": "the other of IPv4 and IPv6",
     "family": "IPv6",
@@ -229,13 +231,16 @@ def _errnos() -> str:
 
 
 def _errno_table(table: Mapping[str, Row]) -> str:
-    return tagged(_errno_row(key, row) for key, row in table.items() if re.search(r"[A-Z_]+$|timeout$", key))
+    return tagged(_errno_row(key, row, table) for key, row in table.items() if re.search(r"[A-Z_]+$|timeout$", key))
 
 
-def _errno_row(key: str, row: Row) -> tuple[str, str]:
+def _errno_row(key: str, row: Row, table: Mapping[str, Row]) -> tuple[str, str]:
     kind, name = key.split()
+    # A row of all of INET gives way to those of its transports.
+    rest = ", ".join(shown for transport, shown in _INET.items() if f"{transport} {name}" not in table)
+    where = rest if kind == "inet" else _KINDS.get(kind, kind)
     what, means, likely, _ = (part.format_map(_VALUES) for part in row)
     text = f"{what[0].upper()}{what[1:]}: {means}."
     causes = f"Likely: {likely}." if likely else ""
     tag = f"Er {name}" if name.isupper() or "_" in name else "time-out"
-    return f"{tag} Pq {argument(_KINDS.get(kind, kind))}", "\n".join(filter(None, (paragraph(text), paragraph(causes))))
+    return f"{tag} Pq {argument(where)}", "\n".join(filter(None, (paragraph(text), paragraph(causes))))

@@ -134,10 +134,14 @@ __netlab_files() {
     files=1
 }
 
-# Add a comma list's next item, one of $1.
+# Add a comma list's next item, one of $1 that is not in it yet.
 __netlab_list() {
-    prefix+=${value%"${value##*,}"} value=${value##*,}
-    __netlab_words "$1"
+    local items=${value%"${value##*,}"} left="" word
+    for word in $1; do
+        [[ ,$items == *",$word,"* ]] || left+=" $word"
+    done
+    prefix+=$items value=${value##*,}
+    __netlab_words "$left"
 }
 
 # Set list to the hosts in /etc/hosts and known_hosts, $1 after each.
@@ -164,7 +168,7 @@ __netlab_hosts() {
 
 # Set list to ports of the host $1: on this host those with a listener, everywhere 9999 and some well-known names.
 __netlab_ports() {
-    local protocol=tcp names="@TCP_SERVICES@" file line
+    local protocol=tcp names="@TCP_SERVICES@" file line port
     local -a lines fields
     [[ -z $udp ]] || protocol=udp names="@UDP_SERVICES@"
     [[ -r /etc/services ]] || names=""
@@ -185,7 +189,8 @@ __netlab_ports() {
             esac
             case ${fields[1]} in # 127.x.x.x, 0.0.0.0, and the same in IPv6
                 *7F:* | 00000000:* | 00000000000000000000000000000000:* | 00000000000000000000000001000000:*)
-                    list+=" $((16#${fields[1]##*:}))"
+                    port=$((16#${fields[1]##*:}))
+                    [[ " $list " == *" $port "* ]] || list+=" $port"
                     ;;
             esac
         done

@@ -1,5 +1,6 @@
 # fish completion for netlab.  Generated from netlab's commands; do not edit.
 #
+#     mkdir -p ~/.config/fish/completions
 #     netlab --completion fish > ~/.config/fish/completions/netlab.fish
 
 function __netlab_arguments -d 'The words before the cursor that are no options and no values of options'
@@ -121,9 +122,11 @@ function __netlab_files -d 'The files that $argv[1] begins, a slash after direct
     end
 end
 
-function __netlab_list -d 'A list with commas: what stands before its last item, and each of $argv after that'
+function __netlab_list -d 'A list with commas: what stands before its last item, and each of $argv that is not there'
     set -l items (string match -r '^.*,' -- (__netlab_word))
-    printf '%s\n' "$items"$argv
+    for word in $argv
+        contains -- $word (string split , -- "$items"); or printf '%s\n' "$items"$word
+    end
 end
 
 function __netlab_settings -d 'Socket options, and the values of those that are on or off'
