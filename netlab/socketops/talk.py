@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop", "RoomTalk", "Service", "Talk"]
 
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
 """Bytes that are read at once, which is also what a client that does not read its replies can make us keep."""
 
 _TURN = 16
