@@ -280,6 +280,14 @@ def test_reply_that_cannot_be_sent_is_told_once() -> None:
         assert warning.message == "reply to udp://127.0.0.1:0: invalid argument (EINVAL)"
 
 
+def test_one_kind_of_warning_hides_no_other() -> None:
+    with running(serve, bind(), reply=ack(ack_text="x" * 500)) as server, peer() as sock:
+        ask(sock, server, b"hello")
+        forge(0, server.endpoint.port, b"hello")
+        ask(sock, server, b"hello")
+        assert [warning.message.split()[0] for warning in server.of(WarningReport)] == ["replies", "reply"]
+
+
 def test_queue_overflow_is_counted_and_told() -> None:
     sockets = bind(settings=[socketops.parse_setting("SO_RCVBUF=4k")])
     busy, go_on = threading.Event(), threading.Event()

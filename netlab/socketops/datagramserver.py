@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import math
 import os
 import selectors
 import socket
@@ -47,7 +48,7 @@ _BATCHES = 16
 """The same in batches, of which each has up to 32."""
 
 _NEWS = 10.0
-"""Seconds without a failed reply after which the next one is worth another warning."""
+"""Seconds without a failure of a kind after which the next one is worth another warning."""
 
 _ON_LINUX = sys.platform == "linux"
 """Elsewhere shutdown wakes nobody, and MSG_TRUNC does not tell the size of what is dropped."""
@@ -92,7 +93,7 @@ class DatagramServer:
         self._once = once
         self._unwatched = self._received is None and self._sent is None and not once
         self._view = memoryview(bytearray(LARGEST))
-        self._last_warning = -_NEWS
+        self._last_warnings: dict[str, float] = {}
         self._started = time.perf_counter()
         self._came = self._went = self._bytes_in = self._bytes_out = self._dropped = 0
 
@@ -303,7 +304,7 @@ class DatagramServer:
             else:
                 return True
         peer = from_sockaddr(port.transport, address)
-        self._warn(f"reply to {peer}: {_cause(exc)}")
+        self._warn("reply", f"reply to {peer}: {_cause(exc)}")
         return False
 
     def _survive(self, exc: OSError, port: Port) -> None:
@@ -313,17 +314,18 @@ class DatagramServer:
         if exc.errno in _FATAL:
             raise LocalError.from_os(exc, "receive", port.where) from None
         if not drain_errors(port.sock):
-            self._warn(f"receive {port.where}: {_cause(exc)}")
+            self._warn("receive", f"receive {port.where}: {_cause(exc)}")
             self._stop.wait(PAUSE)
 
     def _warn_of_cut(self) -> None:
-        self._warn(f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
+        self._warn("cut", f"replies are cut to {SMALLEST_LIMIT} bytes, or to as much as came: {_WHY_CUT}")
 
-    def _warn(self, message: str) -> None:
+    def _warn(self, kind: str, message: str) -> None:
+        """Warn, unless the last of its kind was just now: one kind must not hide another."""
         now = time.monotonic()
-        if now - self._last_warning >= _NEWS:
+        if now - self._last_warnings.get(kind, -math.inf) >= _NEWS:
             self._emit(WarningReport(message=message))
-        self._last_warning = now
+        self._last_warnings[kind] = now
 
     def _count(self, came: int, went: int, bytes_in: int, bytes_out: int) -> None:
         self._came += came
