@@ -8,6 +8,7 @@ import pytest
 
 from netlab.cli.habits import as_one_word
 from tests.programs import Netlab
+from tests.screen import Screen
 
 
 @pytest.mark.parametrize(
@@ -129,3 +130,11 @@ def test_an_error_names_the_variable_that_it_is_about(
     done = netlab_here(*line.split())
     assert done.returncode == 2
     assert re.findall(r"NETLAB_(\w+)", done.stderr.decode()) == named
+
+
+def test_a_long_error_breaks_between_words_on_a_terminal_alone(netlab_here: Netlab) -> None:
+    words = ("serve-tcp", "--fault", "dleay=3")
+    with Screen(*words) as screen:
+        assert screen.wait() == 2
+        assert "(did you mean\ndelay?); choose from delay" in screen.text
+    assert b"(did you mean delay?); choose from delay" in netlab_here(*words).stderr

@@ -116,13 +116,23 @@ def run(args: Sequence[str]) -> int:
 def _show(exc: click.ClickException) -> None:
     """Show an error of the command line; the words that it quotes may be a stranger's, such as a file's name."""
     import io
+    import shutil
+    import textwrap
 
     from netlab.render.safe import defuse
 
     shown = io.StringIO()
     exc.show(shown)
+    lines = [defuse(line) for line in shown.getvalue().split("\n")]
+    if sys.stderr.isatty():  # which would break a long line in the middle of a word
+        width = shutil.get_terminal_size().columns
+        lines = [
+            part
+            for line in lines
+            for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+        ]
     with contextlib.suppress(OSError):  # nobody is left to tell
-        click.echo("\n".join(map(defuse, shown.getvalue().split("\n"))), err=True, nl=False)
+        click.echo("\n".join(lines), err=True, nl=False)
 
 
 def main() -> NoReturn:
