@@ -57,7 +57,9 @@ def netlab_here(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.M
         if name.startswith("NETLAB_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "80")
-    limits, stack = resource.getrlimit(resource.RLIMIT_NOFILE), threading.stack_size()
+    limits, stack, interval = (
+        resource.getrlimit(resource.RLIMIT_NOFILE), threading.stack_size(), sys.getswitchinterval()
+    )  # fmt: skip
 
     def run_here(*args: str) -> subprocess.CompletedProcess[bytes]:
         from netlab.cli import run
@@ -69,6 +71,7 @@ def netlab_here(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.M
     yield run_here
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     threading.stack_size(stack)
+    sys.setswitchinterval(interval)
 
 
 @pytest.fixture

@@ -232,6 +232,12 @@ def test_out_of_descriptors_is_a_pause_and_one_warning(start_server: StartProgra
     assert server.stop().stderr.count(b"EMFILE") == 1
 
 
+def test_threads_that_wait_for_the_interpreter_do_not_wake_all_the_time(netlab_here: Netlab) -> None:
+    """At CPython's 5 ms a thousand of them, as when many clients leave at once, held up everybody for seconds."""
+    assert netlab_here("serve-threaded", "-p", "0", "--duration", "1ms", "-q").returncode == 0
+    assert sys.getswitchinterval() >= 0.05
+
+
 def test_out_of_threads_is_told_and_survived(start_server: StartProgram) -> None:
     server = start_server("serve-threaded", "--cpu", "none")
     with clients(server, 2) as known:
