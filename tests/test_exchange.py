@@ -847,7 +847,7 @@ def test_a_source_that_always_has_something_meets_the_deadline() -> None:
             with pytest.raises(TimedOut) as caught:
                 stream(connection, zeros.fileno(), emit=lambda record: None, deadline=time.monotonic() + 0.1)
             connection.close()
-    assert caught.value.cause == "the input did not end before the deadline"
+    assert caught.value.cause.endswith("before the deadline")  # which of both sides was waited for is chance
 
 
 def test_a_source_that_never_ends_does_not_outlast_a_peer_that_has_closed() -> None:

@@ -378,6 +378,11 @@ def test_a_chunk_may_be_overwritten_as_soon_as_it_is_answered() -> None:
     assert b"".join(pieces(actions)) == b"hello"
 
 
+@pytest.mark.parametrize("fault", ["rate=10k", "dribble=1B/1ms", "delay=1ms", "split-utf8"])
+def test_an_empty_record_has_its_empty_reply(fault: str) -> None:
+    assert pieces(faulty(fault).answer(memoryview(b""))) == [b""]
+
+
 def test_servers_without_faults_do_not_pay_for_them() -> None:
     script = (
         "import sys, netlab.socketops.iterative, netlab.socketops.threaded, netlab.socketops.concurrent\n"

@@ -158,10 +158,12 @@ class ReplyReader:
 
     def broken(self, error: NetlabError) -> NetlabError:
         """Show what came before the connection broke, for a peer may say why it goes; return the error with facts."""
+        # The next datagram is the next reply's, and a peer may send more and more.
+        is_datagram = self._connection.transport.is_datagram
         with suppress(*BROKEN):  # the first error tells more
-            while self.take():
+            while not (is_datagram and self.is_whole) and self.take() and time.monotonic() < self._deadline:
                 pass
-        after = " in " if self._connection.transport.is_datagram else ", broken after "
+        after = " in " if is_datagram else ", broken after "
         tail = f"{after}{format_elapsed(time.monotonic() - self.started)}"
         error.facts = (*self.facts(tail), *error.facts)
         return error

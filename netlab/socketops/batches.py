@@ -35,6 +35,8 @@ _WAIT_FOR_ONE = 0x10000
 # struct mmsghdr and struct iovec where pointers have 64 bits, in words of 64 bits.
 _NAME_PLACE, _NAME_SIZE, _PIECES, _PIECE_COUNT, _CONTROL, _CONTROL_SIZE, _CAME, _HEADER = 0, 1, 2, 3, 4, 5, 7, 8
 _PIECE = 2
+_NOT_HERE = (errno.ENOSYS, errno.EPERM, errno.EACCES)
+"""What a kernel without these calls says, or a filter that does not know them (seccomp(2))."""
 _CONTROL_HEADER = struct.Struct("=Qii")
 """struct cmsghdr; the data follows, and fills up words of 64 bits."""
 _DIFFERENT = 256
@@ -92,7 +94,7 @@ class Batch:
         self._how_many = ctypes.c_uint(0)
         self._receiving = (self._fileno, self._place, self._how_many, ctypes.c_int(flags | _WAIT_FOR_ONE), None)
         for call, last in ((self._receive, (0, None)), (self._send, (0,))):
-            if call(self._fileno, self._place, self._how_many, *last) < 0 and ctypes.get_errno() == errno.ENOSYS:
+            if call(self._fileno, self._place, self._how_many, *last) < 0 and ctypes.get_errno() in _NOT_HERE:
                 raise _error()
 
     def receive(self) -> int:

@@ -152,9 +152,7 @@ class DatagramServer:
         # A traced socket is a subclass, whose calls are all to be seen.
         if self._unwatched and type(port.sock) is socket.socket and port.transport is Transport.UDP:
             if type(self._reply) is Echo:
-                from netlab.socketops.batches import batch_for  # ctypes takes its time to load
-
-                batch = batch_for(port.sock, port.receive_flags, has_control=port.has_control)
+                batch = _batch_for(port)
                 if batch is not None:
                     return functools.partial(self._echo, batch=batch)
             elif type(self._reply) is Discard and _ON_LINUX:
@@ -296,7 +294,8 @@ class DatagramServer:
 
         With IP_RECVERR set, an ICMP message about one peer fails the next call, whatever that is for (ip(7)).
         """
-        while drain_errors(port.sock):
+        # A datagram that is too large leaves an error of its own there each time.
+        while exc.errno != errno.EMSGSIZE and not self._stop.is_set() and drain_errors(port.sock):
             try:
                 port.send(data, address, control)
             except OSError as again:
@@ -332,6 +331,14 @@ class DatagramServer:
         self._went += went
         self._bytes_in += bytes_in
         self._bytes_out += bytes_out
+
+
+def _batch_for(port: Port) -> Batch | None:
+    try:
+        from netlab.socketops.batches import batch_for  # ctypes takes its time to load
+    except ImportError:  # and some builds of Python have none
+        return None
+    return batch_for(port.sock, port.receive_flags, has_control=port.has_control)
 
 
 def _cause(exc: OSError) -> str:

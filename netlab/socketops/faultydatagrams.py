@@ -192,7 +192,7 @@ class _FaultyServer(DatagramServer):
             self._warn_of_cut()
             data = data[:limit]
         if asked.replies and asked.went + len(data) > asked.came and not _is_near(asked.peer):
-            self._warn("beyond loopback a reply is sent twice only if that is no more than what came")
+            self._warn("twice", "beyond loopback a reply is sent twice only if that is no more than what came")
             return
         if self._send(port, data, asked.address, asked.peer, asked.control):
             asked.went += len(data)

@@ -184,7 +184,7 @@ class FaultyReply:
             if not isinstance(action, bytes) or (len(action) <= size and not told):
                 yield action
                 continue
-            for start in range(0, len(action), size):
+            for start in range(0, max(len(action), 1), size):
                 if told:
                     yield Pause(fault.extra)
                 else:
@@ -203,7 +203,7 @@ class FaultyReply:
             if not told:
                 told = True
                 yield Strike("rate", f"{format_bytes(rate)} a second")
-            for start in range(0, len(action), step):
+            for start in range(0, max(len(action), 1), step):
                 piece = action[start : start + step]
                 yield piece
                 yield Pause(len(piece) / rate)

@@ -89,7 +89,7 @@ def full_queues(listeners: Sequence[Bound]) -> Iterator[None]:
     EAGAIN, or block (unix(7)).  A queue that is full already is left as it is.
 
     Raises:
-      LocalError: a connection of our own failed.
+      LocalError: a connection of our own failed, or the queue has no end.
     """
     with contextlib.ExitStack() as stack:
         for bound in listeners:
@@ -98,10 +98,15 @@ def full_queues(listeners: Sequence[Bound]) -> Iterator[None]:
             if bound.adopted:  # its owner goes on with it
                 stack.callback(bound.sock.listen, told[1] if told else socket.SOMAXCONN)
             for _ in range(_MOST_OWN):
-                own = stack.enter_context(socket.socket(bound.sock.family, bound.sock.type))
+                try:
+                    own = stack.enter_context(socket.socket(bound.sock.family, bound.sock.type))
+                except OSError as exc:
+                    raise LocalError.from_os(exc, "socket", bound.endpoint) from None
                 if not _gets_in(own, bound):
                     own.close()  # a connect that goes on would get in as soon as there is room
                     break
+            else:
+                raise LocalError("fill", bound.endpoint, f"its accept queue takes {_MOST_OWN} connections and more")
         yield
 
 

@@ -64,8 +64,9 @@ def control_back(came: Iterable[tuple[int, int, bytes]]) -> Control:
       came: its control messages.
 
     Returns:
-      one message; none where the datagram went to a group, so that this host's routes choose.  The interface is left to
-      the routes, too, but for link-local addresses, which mean nothing without theirs.
+      one message; none where the datagram went to a group of IPv6, so that this host's routes choose, as the kernel
+      itself has chosen for one of IPv4.  The interface is left to the routes, too, but for link-local addresses, which
+      mean nothing without theirs.
     """
     found = {(level, kind): data for level, kind, data in came}
     if len(info := found.get((_LEVEL_4, _PKTINFO_4), b"")) == _INFO_4.size:

@@ -109,10 +109,8 @@ def scan_here(
       slow: collects the ports that gave no answer at once.
       bulk: count the refused ones, and tell how many now and then.
     """
-    base = inet_address(address)
-    family = _family(base)
-    clock, refused = time.perf_counter, errno.ECONNREFUSED
-    sock = _open_bounded(family)
+    base, clock, refused = inet_address(address), time.perf_counter, errno.ECONNREFUSED
+    sock = _open_bounded(family := _family(base))
 
     def close() -> None:
         if sock is not None:
@@ -132,16 +130,17 @@ def scan_here(
             count = 0
             port = None
             for port in itertools.islice(ports, _STOP_EVERY):
-                sockaddr = _sockaddr(base, port)
-                started = clock()
+                sockaddr, started = _sockaddr(base, port), clock()
                 code = sock.connect_ex(sockaddr)
-                if code == refused and bulk:
-                    count += 1
-                    continue
                 seconds = clock() - started
                 if code == refused:
-                    yield Outcome(group, address, port, code, seconds)
+                    if bulk:
+                        count += 1
+                    else:
+                        yield Outcome(group, address, port, code, seconds)
                     continue
+                if stop is not None and stop.is_set():  # our own shutdown, and no verdict
+                    break
                 is_self = code == 0 and reached_itself(sock)
                 sock.close()
                 sock = _open_bounded(family)
