@@ -166,3 +166,11 @@ def test_importing_the_command_line_stays_light() -> None:
     )
     loaded = {module.split(".")[1] for module in done.stdout.split()}
     assert loaded <= {"cli", "errors"}
+
+
+def test_a_usage_error_that_nobody_can_read_is_one_all_the_same() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *NETLAB, "send", "--bogus"],
+        env=clean_environment(), capture_output=True, check=False, timeout=10,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")

@@ -78,6 +78,9 @@ def test_what_is_a_host_and_a_port(words: list[str], one: str) -> None:
     ("line", "says"),
     [
         ("porbe", "Did you mean netlab probe?"),
+        ("sned 9999 hello", "Did you mean netlab send?"),
+        ("serve 9999", "The servers are netlab serve-tcp"),
+        ("probe localhost 80 -z", "netlab probe localhost:80"),
         ("prob", "Did you mean netlab probe?"),
         ("serve_tcp", "Did you mean netlab serve-tcp?"),
         ("xyzzy", "No such command 'xyzzy'."),
@@ -138,3 +141,7 @@ def test_a_long_error_breaks_between_words_on_a_terminal_alone(netlab_here: Netl
         assert screen.wait() == 2
         assert "(did you mean\ndelay?); choose from delay" in screen.text
     assert b"(did you mean delay?); choose from delay" in netlab_here(*words).stderr
+
+
+def test_an_argument_is_no_option_to_suggest(netlab_here: Netlab) -> None:
+    assert netlab_here("chat", "--target", ":9").stderr.endswith(b"No such option '--target'.\n")

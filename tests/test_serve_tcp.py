@@ -272,7 +272,8 @@ def test_seqpacket_over_the_command_line(start_server: StartProgram, tmp_path: P
         (("-o", "-"), "-o - would put what clients send into the log"),
         (("--reply", "echo", "--ack-text", "x"), "--ack-text is for --reply ack and broadcast, not for echo"),
         (("--reply", "discard", "--exit-word", "bye"), "--exit-word is for --reply ack and broadcast"),
-        (("--reply", "echo", "--stop-on-exit"), "--stop-on-exit is for --reply ack and broadcast"),
+        (("--reply", "echo", "--eol", "crlf"), "--eol is for --reply ack and broadcast"),
+        (("--reply", "generate", "-C"), "-C is for --reply ack and broadcast"),
         (("--stop-on-exit", "--exit-word", ""), "--stop-on-exit needs an exit word"),
         (("--ready-fd", "one"), "'one' is not a valid integer."),
         (("--backlog", "-1"), "-1"),
@@ -292,7 +293,7 @@ def test_bad_options_are_usage_errors(netlab_here: Netlab, args: tuple[str, ...]
 
 
 def test_variables_that_have_no_effect_here_are_no_errors(netlab: Netlab) -> None:
-    idle = {"MODE": "0666", "ACK_TEXT": "x", "EXIT_WORD": "bye", "STOP_ON_EXIT": "1"}
+    idle = {"MODE": "0666", "ACK_TEXT": "x", "EXIT_WORD": "bye", "EOL": "crlf"}
     env = {f"NETLAB_SERVE_TCP_{name}": value for name, value in idle.items()}
     done = netlab("serve-tcp", "-p", "0", "--reply", "echo", "--duration", "10ms", env=env)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -49,9 +49,9 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as exc:
-            from netlab.cli.habits import advice_for_command, did_you_mean
+            from netlab.cli.habits import advice_for_command
 
-            instead = advice_for_command(args) or did_you_mean(args[0], list(self.commands), "netlab ")
+            instead = advice_for_command(args, list(self.commands))
             raise click.UsageError(f"{exc.message} {instead}".rstrip(), ctx) from None
 
 
@@ -116,7 +116,6 @@ def run(args: Sequence[str]) -> int:
 def _show(exc: click.ClickException) -> None:
     """Show an error of the command line; the words that it quotes may be a stranger's, such as a file's name."""
     import io
-    import shutil
     import textwrap
 
     from netlab.render.safe import defuse
@@ -124,8 +123,8 @@ def _show(exc: click.ClickException) -> None:
     shown = io.StringIO()
     exc.show(shown)
     lines = [defuse(line) for line in shown.getvalue().split("\n")]
-    if sys.stderr.isatty():  # which would break a long line in the middle of a word
-        width = shutil.get_terminal_size().columns
+    if sys.stderr is not None and sys.stderr.isatty():  # which would break a long line in the middle of a word
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         lines = [
             part
             for line in lines

@@ -88,8 +88,9 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as exc:
-            names = [name for param in self.get_params(ctx) for name in (*param.opts, *param.secondary_opts)]
-            instead = advice(exc.option_name, args) or did_you_mean(exc.option_name, names)
+            options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+            names = [name for option in options for name in (*option.opts, *option.secondary_opts)]
+            instead = advice(exc.option_name, ctx.meta[_WORDS]) or did_you_mean(exc.option_name, names)
             raise click.UsageError(f"{exc.message} {instead}".rstrip(), ctx) from None
         except click.UsageError as exc:
             raise _explained(exc, ctx) from None
@@ -126,7 +127,7 @@ class Command(click.Command):
         except StdoutClosed as exc:
             raise click.exceptions.Exit(exc.status) from None
         except NetlabError as exc:
-            exc.facts += tuple(f"as {variable} says" for variable in _variables(str(exc), ctx))
+            exc.facts += tuple(f"as {variable} says" for variable in _variables(str(exc), ctx, but=_overridden(ctx)))
             out.error(exc)
             raise click.exceptions.Exit(exc.status) from None
         except OSError as exc:
@@ -144,15 +145,28 @@ def _explained(exc: click.UsageError, ctx: click.Context) -> click.UsageError:
         exc = click.UsageError(f"{says}. Host and port are one word: {pair}", ctx)
     elif pair and " has no port. Did you mean " in says:
         exc = click.UsageError(f"{says.partition(' Did you mean ')[0]} Did you mean {pair}?", ctx)
-    variables = _variables(says, ctx, getattr(exc, "param", None))
+    variables = _variables(exc.format_message(), ctx, getattr(exc, "param", None))
     return click.UsageError(f"{exc.format_message()} (from {', '.join(variables)})", ctx) if variables else exc
 
 
-def _variables(says: str, ctx: click.Context, wrong: click.Parameter | None = None) -> list[str]:
+def _overridden(ctx: click.Context) -> tuple[str, ...]:
+    """Return the options whose variables say where, though the command line said it."""
+    typed = any(
+        ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE for name in ("host", "port", "unix")
+    )
+    if typed or not any(ctx.params.get(name) for name in ("endpoint", "target", "targets", "words")):
+        return ()
+    return ("host", "unix") if "targets" in ctx.params else ("host", "port", "unix")  # a target may have no port
+
+
+def _variables(
+    says: str, ctx: click.Context, wrong: click.Parameter | None = None, but: tuple[str, ...] = ()
+) -> list[str]:
     """Return the variables that an error is about: of the ``wrong`` option, or of those that it names or quotes."""
     found = []
     for param in ctx.command.params:
-        if ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.ENVIRONMENT:
+        is_set = ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.ENVIRONMENT
+        if not is_set or param.name in but:
             continue
         words, value = [*param.opts, *param.secondary_opts], str(param.resolve_envvar_value(ctx))
         # A digit stands in many a message by chance.

@@ -29,9 +29,12 @@ def refuse_idle_options(ctx: click.Context) -> None:
     chosen = ctx.params
     if chosen["output"] == "-":
         raise click.UsageError("-o - would put what clients send into the log: write -o FILE.", ctx)
-    for name in ("ack_text", "exit_word", "stop_on_exit"):
-        if chosen["reply"] not in _WITH_WORDS and chosen[name] and _is_typed(ctx, name):
-            flag = f"--{name.replace('_', '-')}"
+    idle = [] if chosen["reply"] in _WITH_WORDS else ["ack_text", "eol", "crlf"]
+    if idle and not chosen["stop_on_exit"]:  # that needs a word, whatever the reply is
+        idle.append("exit_word")
+    for name in idle:
+        if chosen[name] and _is_typed(ctx, name):
+            flag = "-C" if name == "crlf" else f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{flag} is for --reply ack and broadcast, not for {chosen['reply']}.", ctx)
     if chosen["stop_on_exit"] and not chosen["exit_word"] and _is_typed(ctx, "stop_on_exit"):
         raise click.UsageError("--stop-on-exit needs an exit word, and --exit-word is empty.", ctx)

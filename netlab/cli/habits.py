@@ -69,6 +69,9 @@ _WAYS = {
     "trace": "Every command takes --trace; netlab probe --loopback --diagram draws both ends.",
 }
 
+_COMMON = ("-v", "--verbose", "-q", "--quiet", "--json", "-4", "-6", "-u", "--udp", "--trace", "--options")
+"""What can be shown with probe."""
+
 _NEAR = 0.7
 """Likeness, of at most 1, from which a word may be another mistyped; with less --json would be --version."""
 
@@ -109,16 +112,18 @@ def did_you_mean(word: str, names: Sequence[str], prefix: str = "") -> str:
 
 def advice_for_group(option: str, args: Sequence[str]) -> str:
     """Return what to do in place of an option that stands before any command."""
-    behind = f"Options stand behind a command, as in netlab probe {option} HOST:PORT"
-    return advice(option, args) or _with_place(behind, args)
+    if option in _COMMON:
+        return _with_place(f"Options stand behind a command, as in netlab probe {option} HOST:PORT", args)
+    return advice(option, args) or f"Options stand behind a command: netlab COMMAND {option}"
 
 
-def advice_for_command(args: Sequence[str]) -> str:
-    """Return what to do in place of a command that netlab does not have; empty where nothing is known."""
-    place = as_one_word(args[:2]) or args[0]
-    if re.fullmatch(rf"({_HOST})?:\d+|(tcp|udp|unix(-dgram|-seqpacket)?):.+", place):
-        return f"Did you mean netlab chat {place} or netlab probe {place}?"
+def advice_for_command(args: Sequence[str], commands: Sequence[str]) -> str:
+    """Return what to do in place of a command that is not among netlab's; empty where nothing is known."""
     letters = "".join(word for word in args[1:] if re.fullmatch("-[a-z]+", word))
     if args[0].lower() in ("nc", "ncat", "netcat"):
         return _with_place(_SERVE if "l" in letters else _ADVICE["-z"] if "z" in letters else _TALK, args)
-    return _with_place(_WAYS.get(args[0].lower(), ""), args)
+    known = _with_place(_WAYS.get(args[0].lower(), ""), args) or did_you_mean(args[0], commands, "netlab ")
+    place = as_one_word(args[:2]) or args[0]
+    if not known and re.fullmatch(rf"({_HOST})?:\d+|(tcp|udp|unix(-dgram|-seqpacket)?):.+", place):
+        return f"Did you mean netlab chat {place} or netlab probe {place}?"
+    return known
