@@ -37,12 +37,14 @@ _STATUSES = {
     "probe": (0, 1, 2, 6, 7, 23, 28, 45, 70, 130, 141),
 }
 _EVENTS = {
-    "serve-tcp": "listening serving connected waiting received sent fault closed warning summary fault_kind error",
-    "serve-threaded": "listening serving connected waiting received sent fault closed warning summary fault_kind error",
-    "serve-udp": "listening serving received sent fault warning summary fault_kind error",
-    "send": "connected sent received reply option summary warning error",
-    "chat": "listening connected sent received closed option info note warning error",
-    "probe": "probe connected sent reply option tcp_info summary warning error",
+    "serve-tcp": "listening serving connected waiting received sent fault closed call warning summary fault_kind error",
+    "serve-threaded": (
+        "listening serving connected waiting received sent fault closed call warning summary fault_kind error"
+    ),
+    "serve-udp": "listening serving received sent fault call warning summary fault_kind error",
+    "send": "connected sent received reply option summary call warning error",
+    "chat": "listening connected sent received closed option info note call warning error",
+    "probe": "probe connected sent reply option tcp_info summary call warning error",
 }
 _OTHER_STATUSES = {
     0: "What was asked for was done; a server was told to stop.",
