@@ -65,6 +65,9 @@ def serve_threaded(
 ) -> None:
     """Serve each client in a thread of its own, until the stop is set; the caller's thread only waits for that.
 
+    With hundreds of clients, set sys.setswitchinterval to a tenth of a second: many threads that wait for the
+    interpreter's lock else hold up the one that has it.
+
     Args:
       sockets: listeners; they stay the caller's to close.
       reply: what clients get; or the room that they share.
