@@ -73,7 +73,7 @@ def _short(value: float) -> str:
 def machine(python: str) -> dict[str, str]:
     """Return what was measured on, and with which versions; empty for a peer that is not installed."""
     facts = {
-        "Linux": platform.release(),
+        "Linux": ".".join(platform.release().split(".")[:2]),
         "cores": str(len(os.sched_getaffinity(0))),
         "Python": platform.python_version(),
     }
