@@ -12,14 +12,14 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
 
 from tests.programs import NETLAB, clean_environment
 
-__all__ = ["LACKING", "PROBES", "Host", "Network", "network"]
+__all__ = ["PROBES", "Host", "Network", "network", "run"]
 
 Host = Literal["near", "middle", "far"]
 
@@ -95,6 +95,17 @@ LACKING = ("not permitted", "not supported", "No such file or directory", "Unkno
 """What ip and nft say where a right or a kernel module is missing."""
 
 
+def run(words: Sequence[str], variables: Mapping[str, str] | None = None, *, lacking: Sequence[str] = LACKING) -> str:
+    """Run a program in a namespace and return what it prints; skip where it says that something is missing."""
+    done = subprocess.run(
+        words, env=clean_environment(variables or {}), capture_output=True, text=True, timeout=15, check=False
+    )
+    if done.returncode and any(reason in done.stderr for reason in LACKING):
+        pytest.skip(f"the kernel does not let this network be made: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class Network:
     """Three hosts, each the network namespace of a process."""
 
@@ -108,31 +119,12 @@ class Network:
     def shell(self, host: Host, script: str) -> str:
         """Run a shell script on a host and return what it prints; skip where the kernel does not let it."""
         pids: dict[str, str] = {name: str(pid) for name, pid in self._pids.items()}
-        done = subprocess.run(
-            [*self.words(host), "sh", "-ec", script],
-            env=clean_environment(pids),
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-        if done.returncode and any(reason in done.stderr for reason in LACKING):
-            pytest.skip(f"the kernel does not let a network be made: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-        return str(done.stdout)
+        return run([*self.words(host), "sh", "-ec", script], pids)
 
     def probes(self, *targets: str, timeout: float = 1.0, source: str = "") -> list[dict[str, Any]]:
         """Probe targets from the near host, in one process: what `netlab probe --json` says of each, and why."""
-        done = subprocess.run(
-            [*self.words("near"), sys.executable, "-c", PROBES, str(timeout), source, *targets],
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=15,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        printed = run([*self.words("near"), sys.executable, "-c", PROBES, str(timeout), source, *targets], lacking=())
+        return [json.loads(line) for line in printed.splitlines()]
 
     def netlab(self, *args: str, data: bytes = b"", host: Host = "near") -> subprocess.CompletedProcess[bytes]:
         """Run netlab on a host to its end."""

@@ -22,7 +22,6 @@ from netlab.explain import (
     explain_bind,
     explain_connect,
     explain_icmp,
-    explain_no_answer,
     explain_rejected,
     explain_resolve,
     explain_self_connect,
@@ -153,7 +152,7 @@ def all_told(endpoint: Endpoint) -> Iterator[Explanation]:
     for number in (*(getattr(errno, name) for name in names), errno.EXDEV):
         for explain in (explain_connect, explain_bind, explain_stream):
             yield explain(number, endpoint)
-    yield from (explain_timeout(endpoint), explain_no_answer(endpoint), explain_self_connect(endpoint))
+    yield from (explain_timeout(endpoint), explain_self_connect(endpoint))
 
 
 @pytest.mark.parametrize(("text", "name", "said"), CONNECT_CASES)
@@ -339,7 +338,7 @@ def test_time_out_here_is_about_the_queue_and_far_away_about_the_way() -> None:
 
 @pytest.mark.parametrize("text", ["udp://192.0.2.1:514", "icmp:192.0.2.1"])
 def test_silence_is_undecidable(text: str) -> None:
-    assert "undecidable" in explain_no_answer(Endpoint.parse(text)).means
+    assert "undecidable" in explain_timeout(Endpoint.parse(text)).means
 
 
 def test_route_to_a_scoped_address_names_the_interface() -> None:

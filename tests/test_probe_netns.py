@@ -9,24 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.netns import LACKING, PROBES
+from tests.netns import PROBES, run
 from tests.programs import clean_environment
 
 
 def probes(words: tuple[str, ...], setup: str, *targets: str) -> list[dict[str, Any]]:
     """Probe targets in a namespace after ``setup``, which skips where the kernel or a tool refuses it."""
-    done = subprocess.run(
-        [*words, "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, "-c", PROBES, "0.1", "", *targets],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=False,
-    )
-    if done.returncode and any(reason in done.stderr for reason in LACKING):
-        pytest.skip(f"the kernel does not let this namespace be set up: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    printed = run([*words, "sh", "-ec", f'{setup}\nexec "$@"', "sh", sys.executable, "-c", PROBES, "0.1", "", *targets])
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def seen(probe: dict[str, Any]) -> tuple[str, str | None]:

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 
 def option(*names: str, section: str, **attrs: Any) -> Callable[[F], F]:

@@ -30,7 +30,6 @@ __all__ = [
     "explain_bind",
     "explain_connect",
     "explain_icmp",
-    "explain_no_answer",
     "explain_rejected",
     "explain_resolve",
     "explain_self_connect",
@@ -119,11 +118,6 @@ def explain_self_connect(endpoint: Endpoint) -> Explanation:
 def explain_timeout(endpoint: Endpoint) -> Explanation:
     """Explain that netlab's own time ran out before the attempt was decided."""
     return _explain("timeout", endpoint, (CONNECT,))
-
-
-def explain_no_answer(endpoint: Endpoint) -> Explanation:
-    """Explain the silence of a transport without handshake, UDP or ICMP: it decides nothing."""
-    return explain_timeout(endpoint)
 
 
 def explain_bind(errno: int, endpoint: Endpoint) -> Explanation:

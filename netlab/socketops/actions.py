@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ARRIVAL", "HalfClose", "Misdeed", "Pause", "Reset", "SendElsewhere", "Stall", "Strike"]
-
-
-ARRIVAL = 0.005
-"""Seconds between looks whether what was sent has arrived; arbitrary."""
+__all__ = ["HalfClose", "Misdeed", "Pause", "Reset", "SendElsewhere", "Stall", "Strike"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Container
@@ -17,6 +16,7 @@ from netlab.errors import errno_name
 from netlab.records import Closed, Connected, Emit, FaultReport, Received, Record, Sent, Summary, Waiting
 from netlab.socketops.entrance import shut_down
 from netlab.socketops.opening import Bound
+from netlab.socketops.optionvalues import RESET_ON_CLOSE
 from netlab.socketops.stop import Stop
 
 __all__ = ["CLIENT_RECORDS", "EOF", "GRACE", "UNFINISHED", "Client", "Clients", "Ending", "failed_call"]
@@ -36,8 +36,6 @@ _ORDERLY = frozenset({"eof", "reset"})
 _SCRAP = 64 * 1024
 _DRAINED = 64 if hasattr(socket, "MSG_DONTWAIT") else 0
 """Reads before a close that leaves something unread after all; arbitrary, 4 MiB."""
-_LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-"""struct linger: on, 0 seconds."""
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -267,9 +265,8 @@ def _drain(sock: socket.socket, scrap: bytearray) -> None:
 
 
 def _reset_on_close(sock: socket.socket) -> None:
-    """Let close send RST: lingering for 0 seconds drops what is unsent (socket(7))."""
     with contextlib.suppress(OSError):  # over already
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
 
 def _close(sock: socket.socket) -> None:

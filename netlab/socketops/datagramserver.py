@@ -248,12 +248,25 @@ class DatagramServer:
         if self._received is not None:
             whole = size if size > len(chunk) else None
             self._received(Received(peer=peer, data=bytes(chunk), size=whole, unanswered=why))
+        self._carry_out(port, address, peer, len(chunk), why, actions, control)
+
+    def _carry_out(
+        self,
+        port: Port,
+        address: Any,
+        peer: Endpoint | None,
+        came: int,
+        why: str | None,
+        actions: Sequence[Action],
+        control: Control | None,
+    ) -> None:
+        """Do what the reply says about a datagram of so many bytes; ``why`` it gets none, if so."""
         answered = why is None
         for action in actions:
             if isinstance(action, Close):  # there is no conversation to end, only the server
                 self._stop.set("exit word")
             elif isinstance(action, bytes | memoryview) and why is None:
-                limit = max(len(chunk), SMALLEST_LIMIT)
+                limit = max(came, SMALLEST_LIMIT)
                 if len(action) > limit:
                     self._warn_of_cut()
                 answered = self._send(port, action[:limit], address, peer, control) and answered

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 
 from netlab.socketops.clients import EOF, Client, Ending, failed_call
+from netlab.socketops.optionvalues import TIMEVAL
 
 __all__ = ["UNTOUCHED", "discard"]
 
@@ -23,8 +24,8 @@ _MUCH = 64 * 1024
 """Bytes at once by which a stream shows that it comes fast: as many as most programs send at once."""
 _BLOCK = 512 * 1024
 """Bytes to be woken for; a MiB saves some more, and half of it costs twice as much (measured on loopback)."""
-_PAUSE = struct.pack("@ll", 0, 100_000)
-"""struct timeval: without so many bytes in a tenth of a second, a stream has stopped coming fast."""
+_PAUSE = TIMEVAL.pack(0, 100_000)
+"""Without so many bytes in a tenth of a second, a stream has stopped coming fast."""
 
 
 def discard(client: Client, sink: mmap.mmap) -> Ending:

@@ -22,6 +22,7 @@ from types import TracebackType
 from netlab.errors import LocalError, errno_name
 from netlab.records import Emit, WarningReport
 from netlab.socketops.opening import Bound
+from netlab.socketops.optionvalues import TIMEVAL
 from netlab.socketops.queues import accept_queue
 from netlab.socketops.stop import Stop
 
@@ -282,7 +283,7 @@ def time_limit(sock: socket.socket, option: int) -> float:
     raw = sock.getsockopt(socket.SOL_SOCKET, option, len(_timeval(0)))
     if sys.platform == "win32":
         return float(struct.unpack("=L", raw)[0] / 1000)
-    seconds, micros = struct.unpack("@ll", raw)
+    seconds, micros = TIMEVAL.unpack(raw)
     return float(seconds + micros / 1e6)
 
 
@@ -290,4 +291,4 @@ def _timeval(seconds: float) -> bytes:
     if sys.platform == "win32":
         return struct.pack("=L", round(seconds * 1000))
     micros = round(seconds * 1_000_000)
-    return struct.pack("@ll", *divmod(micros, 1_000_000))
+    return TIMEVAL.pack(*divmod(micros, 1_000_000))

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from netlab.endpoint import Endpoint, from_sockaddr
-from netlab.records import Emit, FaultReport, Received, Record
+from netlab.endpoint import Endpoint
+from netlab.records import Emit, FaultReport, Record
 from netlab.socketops.actions import Pause, SendElsewhere, Strike
 from netlab.socketops.datagramserver import SMALLEST_LIMIT, DatagramServer
 from netlab.socketops.faults import Faults
@@ -142,17 +142,18 @@ class _FaultyServer(DatagramServer):
 
         return wait
 
-    def _take(self, port: Port, size: int, address: Any, control: Control | None = None) -> None:
-        """Show one datagram, and begin with what the reply says about it."""
-        chunk = self._view[:size]
-        peer = from_sockaddr(port.transport, address)
-        self._count(1, 0, len(chunk), 0)
-        actions = tuple(self._reply.answer(chunk))
-        why = self._why_silent(port, peer, actions)
-        if self._received is not None:
-            whole = size if size > len(chunk) else None
-            self._received(Received(peer=peer, data=bytes(chunk), size=whole, unanswered=why))
-        self._go_on(_Answering(port, address, peer, len(chunk), why, iter(actions), control))
+    def _carry_out(
+        self,
+        port: Port,
+        address: Any,
+        peer: Endpoint | None,
+        came: int,
+        why: str | None,
+        actions: Sequence[Action],
+        control: Control | None,
+    ) -> None:
+        """Begin with it."""
+        self._go_on(_Answering(port, address, peer, came, why, iter(actions), control))
 
     def _go_on(self, asked: _Answering) -> None:
         """Do what is to be done about a datagram, up to the next pause."""

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netlab.records import FaultReport
-from netlab.socketops.actions import ARRIVAL, HalfClose, Pause, Reset, Stall, Strike
+from netlab.socketops.actions import HalfClose, Pause, Reset, Stall, Strike
 from netlab.socketops.clients import EOF, Client, Ending, failed_call
 from netlab.socketops.entrance import shut_down
+from netlab.socketops.misbehaving import ARRIVAL
 from netlab.socketops.queues import unacknowledged
 from netlab.socketops.replies import Action
 from netlab.socketops.talk import Loop, Service, Talk

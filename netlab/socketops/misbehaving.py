@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from netlab.errors import LocalError
 from netlab.records import Emit, FaultReport, Record
-from netlab.socketops.actions import ARRIVAL, HalfClose, Pause, Reset, Stall, Strike
+from netlab.socketops.actions import HalfClose, Pause, Reset, Stall, Strike
 from netlab.socketops.clients import EOF, Client, Clients, Ending, failed_call
 from netlab.socketops.entrance import SEND_TIMEOUT, shut_down, time_limit
 from netlab.socketops.opening import Bound
@@ -19,8 +19,10 @@ from netlab.socketops.queues import accept_queue, unacknowledged
 from netlab.socketops.replies import Action
 from netlab.socketops.stop import Stop, poller
 
-__all__ = ["Misbehaviour", "full_queues", "serve_nobody"]
+__all__ = ["ARRIVAL", "Misbehaviour", "full_queues", "serve_nobody"]
 
+ARRIVAL = 0.005
+"""Seconds between looks whether what was sent has arrived; arbitrary."""
 _UNANSWERED = 0.2
 """Seconds after which a connect to ourselves goes without an answer; on loopback that takes less than one in 1000."""
 _MOST_OWN = 64

@@ -14,13 +14,16 @@ from netlab.errors import errno_name
 from netlab.socketops.optiontable import Kind, SocketOption
 from netlab.values import format_bytes, format_setting, parse_duration, parse_size
 
-__all__ = ["SIZES", "UNITS", "Decoded", "decode", "encode"]
+__all__ = ["RESET_ON_CLOSE", "SIZES", "TIMEVAL", "UNITS", "Decoded", "decode", "encode"]
 
 Decoded = tuple[int | str, str]
 """A value for machines and the same for people."""
 
-_TIMEVAL = struct.Struct("@ll")
+TIMEVAL = struct.Struct("@ll")
+"""struct timeval, of SO_RCVTIMEO and SO_SNDTIMEO: seconds and microseconds."""
 _LINGER = struct.Struct("@HH" if sys.platform == "win32" else "@ii")
+RESET_ON_CLOSE = _LINGER.pack(1, 0)
+"""SO_LINGER: on, 0 seconds; then close drops what is unsent and sends RST (socket(7))."""
 _UCRED = struct.Struct("@iII")
 _NO_LIMIT = 2**64 - 1
 _INT_MAX = 2**31 - 1
@@ -32,7 +35,7 @@ SIZES = {
     Kind.RATE: 8,
     Kind.COOKIE: 8,
     Kind.LINGER: _LINGER.size,
-    Kind.TIMEVAL: _TIMEVAL.size,
+    Kind.TIMEVAL: TIMEVAL.size,
     Kind.TEXT: 256,
     Kind.UCRED: _UCRED.size,
     Kind.GROUPS: 1024,
@@ -66,7 +69,7 @@ def decode(option: SocketOption, raw: bytes) -> Decoded:
             on, seconds = _LINGER.unpack(raw)
             return (seconds, f"on, {seconds} s") if on else ("off", "off")
         case Kind.TIMEVAL:
-            seconds, micros = _TIMEVAL.unpack(raw)
+            seconds, micros = TIMEVAL.unpack(raw)
             total = seconds * 1_000_000 + micros
             return total, format_setting(total / 1e6) if total else "off"
         case Kind.ADDRESS:
@@ -126,7 +129,7 @@ def encode(option: SocketOption, text: str) -> bytes:
             return _LINGER.pack(0, 0) if off else _LINGER.pack(1, _ticks(text, "s", 1))
         case Kind.TIMEVAL:
             seconds = 0.0 if text.lower() == "off" else parse_duration(text)
-            return _TIMEVAL.pack(*divmod(round(seconds * 1e6), 1_000_000))
+            return TIMEVAL.pack(*divmod(round(seconds * 1e6), 1_000_000))
         case Kind.ADDRESS:
             try:
                 return socket.inet_pton(socket.AF_INET, text)

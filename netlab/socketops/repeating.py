@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -16,6 +15,7 @@ from netlab.records import Emit
 from netlab.reports import ProbeSummary, Repeated, Repetition
 from netlab.socketops.attempts import Method, Tried, finish, try_all
 from netlab.socketops.connecting import is_self_connect, open_client_socket, start_connect
+from netlab.socketops.optionvalues import RESET_ON_CLOSE
 from netlab.socketops.probing import BEST_FIRST, best_of, report, resolve_and_try, status_of
 from netlab.socketops.stats import Samples
 from netlab.socketops.tcpinfo import read_rtt
@@ -28,7 +28,6 @@ _HASTE = 0.1
 before the first is free again, a minute later (tcp(7))."""
 _AT_ONCE = 64
 """Attempts in haste between two looks at the clock; arbitrary, some 5 ms."""
-_RESET_ON_CLOSE = struct.pack("@ii", 1, 0)
 
 
 class Repeating:
@@ -163,4 +162,4 @@ class Repeating:
 
 
 def _reset_on_close(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -16,7 +16,6 @@ import itertools
 import math
 import select
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from netlab.endpoint import Endpoint, Transport
 from netlab.errors import LocalError
 from netlab.socketops.attempts import Method
 from netlab.socketops.connecting import PENDING, open_client_socket, reached_itself
+from netlab.socketops.optionvalues import TIMEVAL
 from netlab.socketops.resolving import family_of
 from netlab.socketops.stop import Stop, Watcher
 
@@ -36,7 +36,6 @@ _BOUND = 0.008
 """Seconds after which a port of this host counts as slow, and goes to the window; answers take some 10 us."""
 _SLOW_MAX = 4
 """Slow ports after which all that are left go to the window, too: a firewall drops them."""
-_TIMEVAL = struct.Struct("@ll")
 _STOP_EVERY = 1024
 """Ports between two looks at the stop, and between two counts; arbitrary, some 10 ms."""
 _BATCH = 64
@@ -330,7 +329,7 @@ def _open_bounded(family: socket.AddressFamily) -> socket.socket | None:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError:
         return None
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, round(_BOUND * 1e6)))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIMEVAL.pack(0, round(_BOUND * 1e6)))
     return sock
 
 
