@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(said, indent=1) + "\n")
 
 
-FULL = {"rounds": 5, "seconds": 0.5, "size": 2048, "cases": list(CASES)}
+FULL = {"rounds": 5, "seconds": 0.3, "size": 1024, "cases": list(CASES)}
 QUICK = {"rounds": 1, "seconds": 0.3, "size": 256, "cases": [case.name for shape in TABLES for case in shape.cases]}
 
 
@@ -63,8 +63,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", metavar="CASE", choices=[[], *CASES], help=f"of {', '.join(CASES)}")
     parser.add_argument("--quick", action="store_true", help="one minute instead of ten: what the README quotes, once")
     parser.add_argument("--rounds", type=int, help="5 (--quick: 1)")
-    parser.add_argument("--seconds", type=float, help="of each load: 0.5 (--quick: 0.3)")
-    parser.add_argument("--size", type=int, help="MiB of the file that is sent: 2048 (--quick: 256)")
+    parser.add_argument("--seconds", type=float, help="of each load: 0.3")
+    parser.add_argument("--size", type=int, help="MiB of the file that is sent: 1024 (--quick: 256)")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the Python peers, for uvloop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     options = parser.parse_args(argv)
