@@ -51,13 +51,13 @@ static int strikes(int call) {
     return 1;
 }
 
-static int is_pair(int fd) {
+static int has_peer(int fd) {
     struct sockaddr_un name;
     socklen_t size = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0 || name.sun_family != AF_UNIX) return 0;
-    if (size > sizeof(sa_family_t)) return 0;
+    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0) return 0; /* read and write take any file */
+    if (name.sun_family != AF_UNIX || size > sizeof(sa_family_t)) return 1;
     size = sizeof name;
-    return getpeername(fd, (struct sockaddr *)&name, &size) == 0 && size == sizeof(sa_family_t);
+    return getpeername(fd, (struct sockaddr *)&name, &size) != 0 || size != sizeof(sa_family_t);
 }
 
 #define REAL(name) ((__typeof__(&name))real(#name, &name##_real))
@@ -71,7 +71,7 @@ static void *real(const char *name, void **found) {
     static void *name##_real;                                                  \
     type name parameters {                                                     \
         int saved = errno;                                                     \
-        if (!is_pair(fd) && strikes(number)) {                                 \
+        if (has_peer(fd) && strikes(number)) {                                 \
             if (plan->error != SHORT) {                                        \
                 errno = plan->error;                                           \
                 return -1;                                                     \
@@ -88,6 +88,8 @@ WRAP(int, bind, BIND, (int fd, const struct sockaddr *name, socklen_t length), (
 WRAP(int, connect, CONNECT, (int fd, const struct sockaddr *name, socklen_t length), (void)0, fd, name, length)
 WRAP(int, listen, LISTEN, (int fd, int backlog), (void)0, fd, backlog)
 WRAP(ssize_t, recv, RECV, (int fd, void *data, size_t size, int flags), BY_ONE, fd, data, size, flags)
+WRAP(ssize_t, read, RECV, (int fd, void *data, size_t size), BY_ONE, fd, data, size)
+WRAP(ssize_t, write, SEND, (int fd, const void *data, size_t size), BY_ONE, fd, data, size)
 WRAP(ssize_t, recvfrom, RECVFROM,
      (int fd, void *data, size_t size, int flags, struct sockaddr *name, socklen_t *length), (void)0,
      fd, data, size, flags, name, length)

@@ -12,6 +12,7 @@ import pytest
 
 from netlab import socketops
 from netlab.records import Closed, Connected, Summary
+from netlab.socketops.conversation import SHORT
 from tests.peers import RESET_ON_CLOSE
 from tests.servers import Running, flood, read_to_end, running
 
@@ -20,7 +21,10 @@ MUCH = 8 * 1024 * 1024
 """Bytes that fill every buffer on the way."""
 
 
-@pytest.fixture(params=[socketops.serve_iteratively, socketops.serve_threaded], ids=["tcp", "threaded"])
+@pytest.fixture(
+    params=[socketops.serve_iteratively, socketops.serve_threaded, socketops.serve_concurrently],
+    ids=["tcp", "threaded", "concurrent"],
+)
 def serve(request: pytest.FixtureRequest) -> Serve:
     function: Serve = request.param
     return function
@@ -74,6 +78,18 @@ def test_echo_of_any_sizes_is_what_was_sent(serve: Serve) -> None:
         closed = server.wait(Closed)
     size = sum(map(len, pieces))
     assert (closed.reason, closed.bytes_in, closed.bytes_out) == ("eof", size, size)
+
+
+@pytest.mark.parametrize("size", [SHORT - 1, SHORT, SHORT + 1])
+def test_what_fills_the_first_read_is_echoed_at_once_and_so_is_what_follows(serve: Serve, size: int) -> None:
+    with unwatched(serve, "echo") as server, server.connect() as client:
+        for message in (b"short", b"x" * size, b"y" * 100_000, b"short again"):
+            client.sendall(message)
+            assert read_exactly(client, len(message)) == message
+        client.shutdown(socket.SHUT_WR)
+        assert read_to_end(client) == b""
+        closed = server.wait(Closed)
+    assert (closed.reason, closed.bytes_in, closed.bytes_out) == ("eof", size + 100_016, size + 100_016)
 
 
 def test_small_messages_are_echoed_at_once_after_large_ones(serve: Serve) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import os
 import socket
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -19,17 +20,19 @@ from netlab.records import Emit, FaultReport, Received, Record, Sent
 from netlab.socketops.clients import EOF, UNFINISHED, Client, Clients, Ending, failed_call
 from netlab.socketops.discarding import UNTOUCHED, discard
 from netlab.socketops.mailbox import Mailbox
-from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
+from netlab.socketops.replies import Action, Chunk, Close, Discard, Echo, Reply
 from netlab.socketops.room import Room
 from netlab.socketops.stop import Stop
 
 if TYPE_CHECKING:
     from netlab.socketops.faults import Faults
 
-__all__ = ["CREDENTIALS", "LARGE", "TRUE_SIZE", "Conversation"]
+__all__ = ["CREDENTIALS", "LARGE", "SHORT", "TRUE_SIZE", "Conversation"]
 
 SMALL = 2048
 """Bytes of a client's first buffer: more than a segment on Ethernet, and half a page for an idle client."""
+SHORT = 512 - sys.getsizeof(b"")
+"""Bytes that an echo reads at first: as many as CPython's own allocator has room for (512 B with the header)."""
 LARGE = 256 * 1024
 """Bytes of the buffer of a client that filled the small one; more gains nothing (measured on loopback).  They are
 address space, of which only what is ever filled becomes memory."""
@@ -76,7 +79,7 @@ class Conversation:
         self._received = emit if Received in watch else None
         self._sent = emit if Sent in watch else None
         unwatched = faults is None and self._received is None and self._sent is None
-        self._only_echoes = unwatched and type(reply) is Echo
+        self._only_echoes = unwatched and type(reply) is Echo and os.name == "posix"
         self._only_discards = unwatched and type(reply) is Discard and sys.platform == "linux"
         self._sink = mmap.mmap(-1, UNTOUCHED) if self._only_discards else None
 
@@ -136,7 +139,7 @@ class Conversation:
             mailbox.close()
         return ending or mailbox.ending or client.ending
 
-    def _heard(self, client: Client) -> Iterator[memoryview]:
+    def _heard(self, client: Client) -> Iterator[Chunk]:
         """Yield what comes, counted and shown, until the end, which is then ``client.ending``."""
         received = self._received
         for chunk, size in _records(client) if client.transport is _SEQPACKET else _chunks(client):
@@ -169,9 +172,37 @@ class Conversation:
 
 
 def _echo(client: Client) -> Ending:
+    """Echo by the calls that lead through the least memory, which is what hundreds of threads wait for."""
+    read, write, fd = os.read, os.write, client.sock.fileno()
+    came = went = got = 0
+    try:
+        while got < SHORT:
+            try:
+                chunk = read(fd, SHORT)
+            except OSError as exc:
+                return failed_call(exc, "receive")
+            if not chunk:
+                return EOF
+            got = len(chunk)
+            came += got
+            try:
+                sent = write(fd, chunk)
+                went += sent
+                if sent < got:
+                    _send_all(client, chunk[sent:])
+            except OSError as exc:
+                return failed_call(exc, "send")
+    finally:
+        client.bytes_in += came
+        client.bytes_out += went
+    return _echo_more(client)
+
+
+def _echo_more(client: Client) -> Ending:
+    """Echo by a buffer that is never given back."""
     recv_into, send = client.sock.recv_into, client.sock.send
-    view = memoryview(bytearray(SMALL))
-    size, came, went = SMALL, 0, 0
+    view = memoryview(mmap.mmap(-1, LARGE))
+    came = went = 0
     try:
         while True:
             try:
@@ -181,37 +212,36 @@ def _echo(client: Client) -> Ending:
             if not got:
                 return EOF
             came += got
+            sent = 0
             try:
-                sent = send(view[:got])
-                went += sent
                 while sent < got:
                     more = send(view[sent:got])
                     went += more
                     sent += more
             except OSError as exc:
                 return failed_call(exc, "send")
-            if got == size == SMALL:
-                view, size = memoryview(mmap.mmap(-1, LARGE)), LARGE
     finally:
-        client.bytes_in, client.bytes_out = came, went
+        client.bytes_in += came
+        client.bytes_out += went
 
 
-def _chunks(client: Client) -> Iterator[tuple[memoryview, None]]:
+def _chunks(client: Client) -> Iterator[tuple[Chunk, None]]:
     """Yield what recv returns, until the end, which is then ``client.ending``; each chunk overwrites the one before."""
-    recv_into = client.sock.recv_into
-    view = memoryview(bytearray(SMALL))
-    while True:
-        try:
-            got = recv_into(view)
-        except OSError as exc:
-            client.ending = failed_call(exc, "receive")
-            return
-        if not got:
-            client.ending = EOF
-            return
-        yield view[:got], None
-        if got == SMALL == len(view):
-            view = memoryview(mmap.mmap(-1, LARGE))
+    recv = client.sock.recv
+    chunk: Chunk = b""
+    try:
+        while len(chunk) < SMALL:
+            chunk = recv(SMALL)
+            if not chunk:
+                client.ending = EOF
+                return
+            yield chunk, None
+        view, recv_into = memoryview(mmap.mmap(-1, LARGE)), client.sock.recv_into
+        while got := recv_into(view):
+            yield view[:got], None
+        client.ending = EOF
+    except OSError as exc:
+        client.ending = failed_call(exc, "receive")
 
 
 def _records(client: Client) -> Iterator[tuple[memoryview, int | None]]:
@@ -237,7 +267,7 @@ def _records(client: Client) -> Iterator[tuple[memoryview, int | None]]:
         yield view[:size], size if size > LARGE else None
 
 
-def _send_all(client: Client, data: bytes | memoryview) -> int:
+def _send_all(client: Client, data: Chunk) -> int:
     """Send all of it, and return how many calls that took.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from netlab.socketops.actions import HalfClose, Pause, Reset, SendElsewhere, Stall, Strike
 from netlab.socketops.faulttable import Fault
-from netlab.socketops.replies import Action, Close, Reply
+from netlab.socketops.replies import Action, Chunk, Close, Reply
 from netlab.values import format_bytes, format_setting, format_time
 
 __all__ = ["FaultyReply"]
@@ -60,7 +60,7 @@ class FaultyReply:
             whole = itertools.chain([first], opening)
             yield from self._change(bytes(a) if isinstance(a, memoryview) else a for a in whole)
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         """Name what happens for a chunk, or for a datagram."""
         actions = [bytes(action) if isinstance(action, memoryview) else action for action in self._reply.answer(chunk)]
         sizes = [len(action) for action in actions if isinstance(action, bytes)]

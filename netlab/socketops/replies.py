@@ -23,6 +23,7 @@ __all__ = [
     "ACK_TEXT",
     "Ack",
     "Action",
+    "Chunk",
     "Close",
     "Discard",
     "Echo",
@@ -57,6 +58,9 @@ class Silence:
     why: str
 
 
+Chunk: TypeAlias = "bytes | memoryview"
+"""Bytes as a call has returned them; a view is of a buffer that the next call overwrites."""
+
 Action: TypeAlias = "bytes | memoryview | Close | Silence | Misdeed"
 """Most servers never meet a Misdeed: only a fault names one."""
 
@@ -68,10 +72,10 @@ class Reply(Protocol):
         """Return what a client gets before it has sent anything; it may never end."""
         ...
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         """Return what a client gets for a chunk as recv returned it, or for a datagram.
 
-        The chunk is overwritten by the next one: whoever keeps it copies it.
+        The chunk may be overwritten by the next one: whoever keeps it copies it.
         """
         ...
 
@@ -82,7 +86,7 @@ class Echo:
     def opening(self) -> Iterable[Action]:
         return ()
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         return (chunk,)
 
 
@@ -92,7 +96,7 @@ class Discard:
     def opening(self) -> Iterable[Action]:
         return ()
 
-    def answer(self, _chunk: memoryview) -> Iterable[Action]:
+    def answer(self, _chunk: Chunk) -> Iterable[Action]:
         return ()
 
 
@@ -121,7 +125,7 @@ class Ack:
     def opening(self) -> Iterable[Action]:
         return ()
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         return (self.acknowledge(len(chunk)),)
 
     def _acknowledge(self, size: int) -> bytes:
@@ -144,7 +148,7 @@ class Generate:
     def opening(self) -> Iterable[Action]:
         return itertools.repeat(self._block)
 
-    def answer(self, _chunk: memoryview) -> Iterable[Action]:
+    def answer(self, _chunk: Chunk) -> Iterable[Action]:
         return (self._block[:512],)
 
 
@@ -164,7 +168,7 @@ class EndsOnWord:
     def opening(self) -> Iterable[Action]:
         return self._reply.opening()
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         actions = self._reply.answer(chunk)
         size = self._size
         if len(chunk) < size or chunk[0] != self._word[0]:  # which spares most chunks the rest
@@ -188,7 +192,7 @@ class IgnoresAcknowledgements:
     def opening(self) -> Iterable[Action]:
         return self._reply.opening()
 
-    def answer(self, chunk: memoryview) -> Iterable[Action]:
+    def answer(self, chunk: Chunk) -> Iterable[Action]:
         if chunk and self._acknowledgement.fullmatch(chunk):
             return (Silence("it is an acknowledgement itself"),)
         return self._reply.answer(chunk)

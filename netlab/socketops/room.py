@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import Protocol
 
-from netlab.socketops.replies import ACK_TEXT, Ack, Close, encode
+from netlab.socketops.replies import ACK_TEXT, Ack, Chunk, Close, encode
 
 __all__ = ["QUEUE", "TOO_SLOW", "Member", "Outbox", "Room", "too_slow"]
 
@@ -104,7 +104,7 @@ class Member:
         self._whole = whole
         self._partial = b""
 
-    def answer(self, chunk: memoryview) -> Iterable[Close]:
+    def answer(self, chunk: Chunk) -> Iterable[Close]:
         """Pass on the lines that are whole now; return how the conversation ends, if it does."""
         room = self._room
         *lines, self._partial = (self._partial + chunk).split(room.newline)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import itertools
 import mmap
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from netlab.endpoint import Transport
 from netlab.records import Emit, Received, Sent, WarningReport
 from netlab.socketops.clients import EOF, Client, Ending, failed_call
-from netlab.socketops.conversation import CREDENTIALS, LARGE, TRUE_SIZE
+from netlab.socketops.conversation import CREDENTIALS, LARGE, SHORT, TRUE_SIZE
 from netlab.socketops.replies import Action, Close, Discard, Echo, Reply
 from netlab.socketops.room import QUEUE, TOO_SLOW, Room, too_slow
 from netlab.socketops.stop import Stop
@@ -70,7 +71,7 @@ class Service:
         self.warn = warn
         self.faults = faults
         unwatched = received is None and sent is None and faults is None
-        self.only_echoes = unwatched and type(reply) is Echo
+        self.only_echoes = unwatched and type(reply) is Echo and os.name == "posix"
         self.only_discards = unwatched and type(reply) is Discard and _ON_LINUX
         # A seqpacket record has to be taken whole, or is cut.
         self.buffer = memoryview(mmap.mmap(-1, LARGE))
@@ -115,8 +116,8 @@ class Talk:
     """
 
     __slots__ = (
-        "_actions", "_calls", "_chunk", "_data", "_loop", "_mark", "_recv_into", "_reply", "_rest", "_send", "_service",
-        "_since", "came", "client", "read", "send_timeout", "waits", "went",
+        "_actions", "_calls", "_chunk", "_data", "_fd", "_loop", "_mark", "_recv_into", "_reply", "_rest", "_send",
+        "_service", "_since", "came", "client", "read", "send_timeout", "waits", "went",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, client: Client, service: Service, send_timeout: float) -> None:
@@ -128,6 +129,7 @@ class Talk:
         self._service = service
         self._reply = service.reply
         self._chunk = service.chunk
+        self._fd = client.sock.fileno()
         self._recv_into = client.sock.recv_into
         self._send = client.sock.send
         self._mark: int | None = None
@@ -216,6 +218,35 @@ class Talk:
         return self._read_chunk
 
     def _echo(self) -> None:
+        """Echo as the threads do, by the calls that lead through the least memory; until more comes at once."""
+        try:
+            chunk = os.read(self._fd, SHORT)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._end(failed_call(exc, "receive"))
+            return
+        if not chunk:
+            self._end(EOF)
+            return
+        got = len(chunk)
+        self.came += got
+        try:
+            sent = os.write(self._fd, chunk)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._end(failed_call(exc, "send"))
+            return
+        self.went += sent
+        if got == SHORT:
+            self.read = self._echo_more
+            self._loop.go_on_reading(self)
+        if sent < got:
+            self._rest = memoryview(chunk)[sent:]
+            self._loop.wait_for_room(self)
+
+    def _echo_more(self) -> None:
         view = self._chunk
         try:
             got = self._recv_into(view)
