@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -81,8 +82,8 @@ def test_syn_retransmits_are_seen_while_it_waits() -> None:
         best = probe(peer.endpoint, Method(timeout=1.3)).best
     assert best.syn_retransmits == 1
     assert best.syn_sent_us is not None
-    assert best.syn_sent_us[1] == pytest.approx(1_000_000, abs=150_000)
-    assert "SYN sent at 0.0 1.0 s" in best.evidence
+    assert 990_000 < best.syn_sent_us[1] < 1_400_000  # it is looked for now and then, and a busy host looks late
+    assert re.search(r"SYN sent at 0\.0 1\.\d s", best.evidence)
 
 
 @pytest.mark.slow

@@ -396,7 +396,7 @@ def test_threads_without_a_thread_object_have_numbers(trace: Trace) -> None:
         before = threading.enumerate()
         _thread.start_new_thread(work, ())
         assert done.wait(5)
-        assert threading.enumerate() == before
+        assert set(threading.enumerate()) <= set(before)  # a thread of another test may end meanwhile
     assert only(trace.calls(), "send")[0].thread == "thread 1"
 
 
