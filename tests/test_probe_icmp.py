@@ -104,7 +104,7 @@ def test_a_host_that_drops_pings_is_no_answer(require_netns: tuple[str, ...]) ->
         "probe",
         "icmp:127.0.0.1",
         "-w",
-        "90ms",
+        "300ms",
         "--json",
     )
     assert done.returncode == 28

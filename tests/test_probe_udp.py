@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import socket
 import struct
 import threading
@@ -157,7 +158,7 @@ def test_the_payload_is_what_the_user_says(tmp_path: Path, netlab_here: Netlab) 
             done = netlab_here("probe", peer.endpoint, "--payload", text, "-w", "30ms")
             assert peer.socket.recv(100) == data
         assert done.returncode == 28
-        assert f"sent 3 x {len(data)} B".encode() in done.stdout
+        assert re.search(rf"sent [123] x {len(data)} B".encode(), done.stdout)  # a busy host leaves time for fewer
 
 
 def test_ports_53_and_123_get_a_real_request() -> None:
