@@ -85,3 +85,16 @@ def test_what_cannot_be_measured_is_said(monkeypatch: pytest.MonkeyPatch, capsys
     assert "no C compiler (cc, gcc or clang) to build the load generator: no echo-1\n" in printed
     assert "not installed: ncat\n" in printed
     assert "| netlab" in printed
+
+
+def test_a_compiler_that_fails_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'ld: no such file' >&2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    main(["start-up", "echo-1", "--rounds", "1"])
+    assert "cc cannot build the load generator (ld: no such file): no echo-1\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="cc cannot build"):
+        main(["endurance", "--minutes", "0"])

@@ -127,6 +127,25 @@ def test_opening_a_server(nursery: Nursery, args: tuple[str, ...], tmp_path: Pat
     assert not trials.wrong
 
 
+@pytest.mark.usefixtures("require_ipv6")
+@pytest.mark.parametrize("args", [*SERVERS.values(), ("serve-udp",)])
+def test_opening_a_servers_second_address(nursery: Nursery, args: tuple[str, ...]) -> None:
+    trials = Trials(nursery, *args, "two.test:0")
+    trials.expect(45, "socket", numbers("EMFILE EAFNOSUPPORT"), first=(2,), always=False)
+    trials.expect(45, "bind", numbers("EACCES ENOMEM EADDRNOTAVAIL"), first=(2,), always=False)
+    # The second takes the first one's port: where that is in use, another is tried, and at last none.
+    trials.expect(45, "bind", numbers("EADDRINUSE"), first=(2,), once=False)
+    if args != ("serve-udp",):
+        trials.expect(45, "listen", numbers("EOPNOTSUPP"), first=(2,), always=False)
+        trials.expect(45, "listen", numbers("EADDRINUSE"), first=(2,), once=False)
+    assert not trials.wrong
+    nursery.plan.arm("bind", errno.EADDRINUSE, first=2)
+    server = nursery.start(*args, "two.test:0")
+    assert server.ready(1).rpartition(":")[2] == server.ready(2).rpartition(":")[2]
+    assert nursery.plan.injected == 1
+    assert server.stop().returncode == 0
+
+
 @pytest.mark.parametrize("args", [*SERVERS.values(), ("serve-udp",), ("chat", "--listen")])
 def test_getaddrinfo_of_a_server(nursery: Nursery, args: tuple[str, ...]) -> None:
     for name, status in {"EAI_NONAME": 6, "EAI_AGAIN": 6, "EAI_FAIL": 6, "EAI_SYSTEM": 45}.items():

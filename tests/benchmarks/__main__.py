@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         bench = Bench(Path(folder), seconds=options.seconds, size=options.size << 20, python=options.python)
         cases = [CASES[name] for name in options.cases]
         notes = absences(cases, facts, bench)
-        cases = [case for case in cases if bench.compiler or not case.needs_c]
+        cases = [case for case in cases if not (bench.lack and case.needs_c)]
         found: dict[str, dict[str, list[Sample]]] = {case.name: {} for case in cases}
         for number in range(options.rounds):
             for case in cases:
@@ -95,8 +95,8 @@ def absences(cases: Sequence[Case], facts: dict[str, str], bench: Bench) -> list
     """Say what cannot be measured here."""
     notes = [f"not installed: {name}" for name in PEERS if not facts[name]]
     unmeasured = [case.name for case in cases if case.needs_c]
-    if not bench.compiler and unmeasured:
-        notes.append(f"no C compiler (cc, gcc or clang) to build the load generator: no {', '.join(unmeasured)}")
+    if bench.lack and unmeasured:
+        notes.append(f"{bench.lack}: no {', '.join(unmeasured)}")
     return notes
 
 

@@ -51,8 +51,8 @@ def endure(argv: Sequence[str]) -> None:
     raise_limits()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         bench = Bench(Path(folder), seconds=options.seconds, size=0, python="")
-        if not bench.compiler:
-            raise SystemExit("no C compiler (cc, gcc or clang) to build the load generator")
+        if bench.lack:
+            raise SystemExit(bench.lack)
         servers = {}
         for name, (words, _) in SERVERS.items():
             command = f"sh -c 'exec {{netlab}} {words} --reply echo -p {{port}} >/dev/null'"

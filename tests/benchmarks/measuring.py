@@ -114,7 +114,6 @@ class Bench:
         self.seconds = seconds
         self._size = size
         self._folder = folder
-        self.compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
         self.names = {
             "netlab": shlex.join([sys.executable, "-m", "netlab"]),
             "python": shlex.quote(sys.executable),
@@ -123,10 +122,8 @@ class Bench:
             "load": shlex.quote(str(folder / "load")),
             "file": shlex.quote(str(folder / "file")),
         }
-        if self.compiler:
-            for name in ("limits", "load"):
-                source, program = HERE / f"{name}.c", folder / name
-                subprocess.run([self.compiler, "-O2", "-pthread", "-o", program, source], check=True)
+        self.lack = self._build()
+        """Why the load generator cannot be built, empty where it is."""
 
     def file(self) -> Path:
         """Return the file to be sent, written once."""
@@ -137,6 +134,17 @@ class Bench:
                 for _ in range(self._size >> 20):
                     file.write(piece)
         return path
+
+    def _build(self) -> str:
+        compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+        if compiler is None:
+            return "no C compiler (cc, gcc or clang) to build the load generator"
+        for name in ("limits", "load"):
+            argv = [compiler, "-O2", "-pthread", "-o", str(self._folder / name), str(HERE / f"{name}.c")]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"{compiler} cannot build the load generator ({done.stderr.partition(chr(10))[0]})"
+        return ""
 
     @contextlib.contextmanager
     def server(self, command: str, prefix: str = "") -> Iterator[tuple[int, int]]:
