@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -101,9 +102,9 @@ def absences(cases: Sequence[Case], facts: dict[str, str], bench: Bench) -> list
 
 
 def take_turns(bench: Bench, case: Case, facts: dict[str, str], found: dict[str, list[Sample]]) -> list[str]:
-    """Take one sample of each program; return what failed."""
+    """Take one sample of each program, in any order: each may suffer from the one before; return what failed."""
     notes = []
-    for row, program in case.programs.items():
+    for row, program in random.sample(list(case.programs.items()), len(case.programs)):
         if not all(facts[name] for name in PEERS if is_of(program, name)):
             continue
         samples = found.setdefault(row, [])
