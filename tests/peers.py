@@ -262,18 +262,18 @@ def reply_server(*replies: bytes, greeting: bytes = b"", address: Address = LOOP
 def pausing_server(pause: float, *parts: bytes, address: Address = LOOPBACK) -> Iterator[Peer]:
     """Answers the first chunk with each part, `pause` seconds apart, then reads to EOF.
 
-    ``longest_pause`` is what a busy machine made of it.
+    ``longest_pause`` is the most that a busy machine can have made of it.
     """
 
     def handle(peer: Peer, connection: socket.socket) -> None:
         peer.read(connection)
-        last = time.monotonic()
+        before = time.monotonic()
         for number, part in enumerate(parts):
             if number and peer.stopping.wait(pause):
                 return
+            last, before = before, time.monotonic()
             connection.sendall(part)
-            now = time.monotonic()
-            peer.longest_pause, last = max(peer.longest_pause, now - last), now
+            peer.longest_pause = max(peer.longest_pause, time.monotonic() - last)
         _read_to_eof(peer, connection)
 
     with _serving(handle, address) as peer:

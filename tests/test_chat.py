@@ -356,7 +356,7 @@ def test_the_terminals_commands() -> None:
         screen.wait_for(
             rf"^local 127.0.0.1:\d+   peer {peer.endpoint}   tcp ESTABLISHED   fileno \d+\n"
             r"sent 7 B, received 3 B   unread 0 B, unacknowledged 0 B\n"
-            r"rtt \d+ us \(kernel\), last reply [\d.]+ m?s   TCP_NODELAY 0   SO_KEEPALIVE 0\n> "
+            r"rtt [\d.]+ [mu]s \(kernel\), last reply [\d.]+ m?s   TCP_NODELAY 0   SO_KEEPALIVE 0\n> "
         )
         screen.press("/fly\n")
         screen.wait_for("^there is no command /fly; /help lists them")

@@ -6,8 +6,9 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,8 +194,30 @@ def test_a_tab_lists(shell: Shell, typed: str, listed: set[str]) -> None:
     assert listed <= shell.complete(typed).words
 
 
+@contextmanager
+def coming_and_going() -> Iterator[None]:
+    """Open and close sockets all the while: each moves the others' lines in /proc/net/udp."""
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            with ExitStack() as stack:
+                for _ in range(20):
+                    sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    sock.connect(("127.0.0.1", 9))  # so that it is not among those that are listed
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_ports_of_this_host_are_those_with_a_listener(shell: Shell) -> None:
     with (
+        coming_and_going(),
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         socket.create_server(("127.0.0.1", 0)) as closed,

@@ -134,7 +134,7 @@ def test_answers_over_udp_are_timed(udp_echo: str) -> None:
     report, shown = repeat(udp_echo, 3, 0.001)
     assert [one.reply.bytes_in for one in shown if one.reply] == [13, 13, 13]
     assert repeated_lines(PLAIN, shown[0])[0].startswith(f"open         {udp_echo}  answer 1   13 B  ")
-    assert re.match(r"3 sent, 3 answered, 0 % lost    min \d+ us  p50 ", repetition_lines(PLAIN, report)[0])
+    assert re.match(r"3 sent, 3 answered, 0 % lost    min [\d.]+ [mu]s  p50 ", repetition_lines(PLAIN, report)[0])
 
 
 def test_the_interval_and_the_duration_hold() -> None:

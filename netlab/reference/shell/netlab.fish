@@ -71,23 +71,13 @@ function __netlab_ports -d 'Ports of the host $argv[1]: its listeners if it is t
     printf '%s\n' 9999
     test -r /etc/services; and printf '%s\n' $names
     string match -qr '^(localhost|.*\.localhost|127\..*|::1|\[::1\])?$' -- "$argv[1]"; or return 0
-    for file in /proc/net/$protocol /proc/net/{$protocol}6
-        test -r $file; or continue
-        while read -l slot address remote state rest
-            switch $protocol,$state,$remote
-                case '*,st,*'
-                    continue
-                case 'tcp,0A,*' 'udp,*:0000'
-                case 'tcp,*'
-                    break # listeners come first
-                case '*'
-                    continue
-            end
-            # 127.x.x.x, 0.0.0.0, and the same in IPv6
-            if string match -qr '^(?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000):' -- $address
-                printf '%d\n' 0x(string replace -r '.*:' '' -- $address)
-            end
-        end <$file
+    # The state and the other side of a listener, or of a socket that has none; local are 127.x.x.x, 0.0.0.0, and the same
+    # in IPv6.  Not line by line: the kernel counts lines anew at each read, and skips one where a socket has gone.
+    set -l listens '0+:0000 0A'
+    test $protocol = udp; and set listens '0+:0000'
+    set -l own '(?:[0-9A-F]{6}7F|0{8}|0{32}|0{24}01000000)'
+    for port in (command head -qc 65536 /proc/net/$protocol /proc/net/{$protocol}6 2>/dev/null | string replace -rf "^ *\d+: $own:(\S+) $listens .*" '$1')
+        printf '%d\n' 0x$port
     end
 end
 
