@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 __all__ = [
     "Peer",
+    "alongside",
     "closing_server",
     "echo_server",
     "flooding_server",
@@ -181,6 +182,17 @@ def silent_listener(address: Address = LOOPBACK) -> Iterator[Peer]:
             readable, _, _ = select.select([listener], [], [], 5)
             assert readable, "the filling connection did not reach the accept queue"
             yield Peer(listener)
+
+
+@contextlib.contextmanager
+def alongside(work: Callable[[], None]) -> Iterator[None]:
+    """Do something in another thread while the block runs, and wait for its end."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextlib.contextmanager

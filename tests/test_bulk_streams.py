@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from netlab import socketops
 from netlab.records import Closed, Connected, Summary
 from netlab.socketops.conversation import SHORT
-from tests.peers import RESET_ON_CLOSE
+from tests.peers import RESET_ON_CLOSE, alongside
 from tests.servers import Running, flood, read_to_end, running
 
 Serve = Callable[..., None]
@@ -36,17 +35,6 @@ def unwatched(serve: Serve, name: socketops.ReplyName, idle_timeout: float = 300
     reply = socketops.make_reply(name)
     with running(serve, reply=reply, watch={Connected, Closed}, idle_timeout=idle_timeout) as server:
         yield server
-
-
-@contextlib.contextmanager
-def sending(work: Callable[[], None]) -> Iterator[None]:
-    """Do something in another thread while the block runs."""
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def read_exactly(sock: socket.socket, size: int) -> bytes:
@@ -73,7 +61,7 @@ def test_echo_of_any_sizes_is_what_was_sent(serve: Serve) -> None:
         client.shutdown(socket.SHUT_WR)
 
     with unwatched(serve, "echo") as server, server.connect() as client:
-        with sending(send):
+        with alongside(send):
             assert read_to_end(client) == b"".join(pieces)
         closed = server.wait(Closed)
     size = sum(map(len, pieces))
@@ -95,7 +83,7 @@ def test_what_fills_the_first_read_is_echoed_at_once_and_so_is_what_follows(serv
 def test_small_messages_are_echoed_at_once_after_large_ones(serve: Serve) -> None:
     large = random.Random(2).randbytes(MUCH)
     with unwatched(serve, "echo") as server, server.connect() as client:
-        with sending(lambda: client.sendall(large)):
+        with alongside(lambda: client.sendall(large)):
             assert read_exactly(client, len(large)) == large
         for byte in b"one by one":
             client.send(bytes([byte]))
@@ -135,7 +123,7 @@ def test_stop_in_the_middle_ends_it(serve: Serve, name: socketops.ReplyName) -> 
     with unwatched(serve, name) as server, server.connect() as client:
         client.sendall(b"x" * 1_000_000)
         server.wait(Connected)
-        with sending(lambda: flood(client)):
+        with alongside(lambda: flood(client)):
             server.stop.set("SIGTERM")
             summary = server.wait(Summary)
     assert summary.ended_by == "SIGTERM"

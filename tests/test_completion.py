@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers import alongside
 from tests.programs import ROOT, clean_environment, run_netlab
 from tests.shells import Shell
 
@@ -206,13 +207,11 @@ def coming_and_going() -> Iterator[None]:
                     sock = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
                     sock.connect(("127.0.0.1", 9))  # so that it is not among those that are listed
 
-    thread = threading.Thread(target=come_and_go)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with alongside(come_and_go):
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def test_ports_of_this_host_are_those_with_a_listener(shell: Shell) -> None:

@@ -218,7 +218,7 @@ class Talk:
         return self._read_chunk
 
     def _echo(self) -> None:
-        """Echo as the threads do, by the calls that lead through the least memory; until more comes at once."""
+        """Echo as the threads do, by the calls that lead through the least memory, until much comes at once."""
         try:
             chunk = os.read(self._fd, SHORT)
         except BlockingIOError:
@@ -243,20 +243,13 @@ class Talk:
             self.read = self._echo_more
             self._loop.go_on_reading(self)
         if sent < got:
-            self._rest = memoryview(chunk)[sent:]
-            self._loop.wait_for_room(self)
+            self._keep(chunk[sent:])
 
     def _echo_more(self) -> None:
+        """Echo by the buffer that all share, for clients that send much at once."""
         view = self._chunk
-        try:
-            got = self._recv_into(view)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._end(failed_call(exc, "receive"))
-            return
+        got = self._receive(view)
         if not got:
-            self._end(EOF)
             return
         self.came += got
         try:
@@ -268,35 +261,35 @@ class Talk:
             return
         self.went += sent
         if sent < got:
-            self._rest = memoryview(bytes(view[sent:got]))
-            self._loop.wait_for_room(self)
+            self._keep(bytes(view[sent:got]))
+
+    def _keep(self, rest: bytes) -> None:
+        """Send the rest of an echo when there is room for it."""
+        self._rest = memoryview(rest)
+        self._loop.wait_for_room(self)
 
     def _discard(self) -> None:
         """Drop what came without copying it out of the kernel (MSG_TRUNC, tcp(7))."""
         assert self._service.sink is not None
-        try:
-            got = self._recv_into(self._service.sink, _DISCARDED, socket.MSG_TRUNC)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self._end(failed_call(exc, "receive"))
-            return
-        self.came += got
-        if not got:
-            self._end(EOF)
+        self.came += self._receive(self._service.sink, _DISCARDED, socket.MSG_TRUNC)
 
     def _read_chunk(self) -> None:
+        got = self._receive(self._chunk)
+        if got:
+            self._take(self._chunk[:got], None)
+
+    def _receive(self, buffer: memoryview | mmap.mmap, size: int = 0, flags: int = 0) -> int:
+        """Return how many bytes have come into a buffer, 0 where none have; an end or an error is dealt with."""
         try:
-            got = self._recv_into(self._chunk)
+            got = self._recv_into(buffer, size, flags)
         except BlockingIOError:
-            return
+            return 0
         except OSError as exc:
             self._end(failed_call(exc, "receive"))
-            return
+            return 0
         if not got:
             self._end(EOF)
-            return
-        self._take(self._chunk[:got], None)
+        return got
 
     def _read_record(self) -> None:
         view = self._service.buffer
