@@ -6,6 +6,7 @@ import contextlib
 import random
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -150,3 +151,34 @@ def test_idle_timeout_counts_from_the_last_byte_of_a_stream(serve: Serve) -> Non
         closed = server.wait(Closed)
     assert (closed.reason, closed.bytes_in) == ("timeout", MUCH + 1)
     assert closed.duration_us < 1_800_000
+
+
+@pytest.mark.slow
+def test_a_stream_that_becomes_slow_is_not_taken_for_silent(serve: Serve) -> None:
+    with unwatched(serve, "discard", idle_timeout=0.8) as server, server.connect() as client:
+        client.sendall(b"x" * MUCH)
+        client.settimeout(0.2)
+        for _ in range(6):
+            client.send(b"y")
+            with pytest.raises(TimeoutError):  # while the end of the connection is not there
+                client.recv(1)
+        client.settimeout(5)
+        assert read_to_end(client) == b""
+        closed = server.wait(Closed)
+    assert (closed.reason, closed.bytes_in) == ("timeout", MUCH + 6)
+
+
+def test_many_streams_at_once_are_discarded_to_the_last_byte(serve: Serve) -> None:
+    with unwatched(serve, "discard") as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(8)]
+
+        def send(client: socket.socket) -> None:
+            client.sendall(b"x" * MUCH)
+            client.shutdown(socket.SHUT_WR)
+
+        for client in clients:
+            stack.enter_context(alongside(partial(send, client)))
+        for client in clients:
+            assert read_to_end(client) == b""
+        counts = [server.wait(Closed, number).bytes_in for number in range(1, 9)]
+    assert counts == [MUCH] * 8

@@ -210,7 +210,7 @@ class _Loop:
         """Set the stop after so many seconds, 0 for never."""
         if duration:
             self._end_at = time.monotonic() + duration
-            self._remind(self._end_at)
+            self._wake_at(self._end_at)
 
     def run(self) -> None:
         """Serve until the stop is set, and until everybody has gone."""
@@ -261,7 +261,7 @@ class _Loop:
         self._poller.modify(fd, _OUT)
         look = time.monotonic() + self._slow_interval(talk)
         self._slow_look_at = min(self._slow_look_at, look)
-        self._remind(look)
+        self._wake_at(look)
 
     def go_on_reading(self, talk: Talk) -> None:
         """Read from a client again that has taken all there was; `Talk` calls this."""
@@ -276,11 +276,15 @@ class _Loop:
         fd = talk.client.sock.fileno()
         self._handlers[fd] = gone
         self._poller.modify(fd, _NEITHER)
-        self._remind(moment)
-        return self._timers.add(moment, over)
+        return self.remind(moment, over)
+
+    def remind(self, moment: float, action: Callable[[], None]) -> Timer:
+        """Do something at a moment, or at the stop; `Talk` calls this."""
+        self._wake_at(moment)
+        return self._timers.add(moment, action)
 
     def let_go(self, timer: Timer) -> None:
-        """Forget the moment until which a client is left alone."""
+        """Forget what was to be done at a moment."""
         self._timers.cancel(timer)
 
     def _open(self) -> None:
@@ -304,7 +308,7 @@ class _Loop:
                     self._shortage.tell(shortage)
                     self._shut()
                     self._reopen_at = time.monotonic() + PAUSE
-                    self._remind(self._reopen_at)
+                    self._wake_at(self._reopen_at)
                 return
             self._lost.none()
             client = self._clients.admit(sock, address, bound)
@@ -326,7 +330,7 @@ class _Loop:
         self._poller.register(fd, _IN)
         if self._idle_timeout and self._idle_look_at == math.inf:
             self._idle_look_at = time.monotonic() + self._idle_interval()
-            self._remind(self._idle_look_at)
+            self._wake_at(self._idle_look_at)
         talk.begin()
 
     def _begin_to_end(self) -> None:
@@ -335,13 +339,13 @@ class _Loop:
         self._poller.unregister(self._stop.fileno())
         self._reopen_at = -math.inf  # never again
         self._end_at = time.monotonic() + GRACE
-        self._remind(self._end_at)
+        self._wake_at(self._end_at)
         for talk in list(self._talks.values()):
             shut_down(talk.client.sock, socket.SHUT_RD)
         self._timers.run(math.inf)
         self._over = not self._talks
 
-    def _remind(self, moment: float) -> None:
+    def _wake_at(self, moment: float) -> None:
         self._due = min(self._due, moment)
 
     def _do_what_is_due(self, now: float) -> None:
@@ -378,8 +382,13 @@ class _Loop:
 def _kind_of_talk(service: Service) -> Callable[[Loop, Client, Service, float], Talk]:
     if service.room is not None:
         return RoomTalk
-    if service.faults is None:
-        return Talk
-    from netlab.socketops.faultytalk import FaultyTalk  # what only faults need costs nothing without them
+    # What only a few servers need costs nothing without them.
+    if service.only_discards:
+        from netlab.socketops.discardingtalk import DiscardingTalk
 
-    return FaultyTalk
+        return DiscardingTalk
+    if service.faults is not None:
+        from netlab.socketops.faultytalk import FaultyTalk
+
+        return FaultyTalk
+    return Talk

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 from netlab.socketops.clients import EOF, Client, Ending, failed_call
 from netlab.socketops.optionvalues import TIMEVAL
 
-__all__ = ["UNTOUCHED", "discard"]
+__all__ = ["BLOCK", "MUCH", "PAUSE", "UNTOUCHED", "discard"]
 
 UNTOUCHED = 64 * 1024 * 1024
 """Bytes of address space to discard into: the kernel drops them in its queue, and no page is ever touched."""
-_MUCH = 64 * 1024
+MUCH = 64 * 1024
 """Bytes at once by which a stream shows that it comes fast: as many as most programs send at once."""
-_BLOCK = 512 * 1024
+BLOCK = 512 * 1024
 """Bytes to be woken for; a MiB saves some more, and half of it costs twice as much (measured on loopback)."""
-_PAUSE = TIMEVAL.pack(0, 100_000)
-"""Without so many bytes in a tenth of a second, a stream has stopped coming fast."""
+PAUSE = 0.1
+"""Seconds without so many bytes after which a stream has stopped coming fast."""
 
 
 def discard(client: Client, sink: mmap.mmap) -> Ending:
@@ -53,7 +53,7 @@ def _discard_chunks(client: Client, sink: mmap.mmap) -> Ending | None:
             if not got:
                 return EOF
             came += got
-            if got >= _MUCH:
+            if got >= MUCH:
                 return None
     finally:
         client.bytes_in += came
@@ -63,7 +63,8 @@ def _discard_blocks(client: Client, sink: mmap.mmap) -> Ending | None:
     """Discard by the block; None once there is a pause, or an end that the next recv will tell."""
     sock, recv_into, came = client.sock, client.sock.recv_into, 0
     # The idle time-out counts from the pause, so it must not have begun with the block that never became whole.
-    with _option(sock, socket.SO_RCVTIMEO, _PAUSE), _option(sock, socket.SO_RCVLOWAT, struct.pack("@i", _BLOCK)):
+    pause, block = TIMEVAL.pack(0, round(PAUSE * 1e6)), struct.pack("@i", BLOCK)
+    with _option(sock, socket.SO_RCVTIMEO, pause), _option(sock, socket.SO_RCVLOWAT, block):
         try:
             while True:
                 try:
@@ -73,7 +74,7 @@ def _discard_blocks(client: Client, sink: mmap.mmap) -> Ending | None:
                 except OSError as exc:
                     return failed_call(exc, "receive")
                 came += got
-                if got < _BLOCK:
+                if got < BLOCK:
                     return None
         finally:
             client.bytes_in += came

@@ -34,8 +34,6 @@ CHUNK = 256 * 1024
 
 _TURN = 16
 """Sends until the others have their turn, where a reply goes on for ever; arbitrary."""
-_DISCARDED = 4 * 1024 * 1024
-"""Bytes that are discarded until the others have their turn."""
 _ON_LINUX = sys.platform == "linux"
 _NOTHING: Iterator[Action] = iter(())
 
@@ -76,7 +74,6 @@ class Service:
         # A seqpacket record has to be taken whole, or is cut.
         self.buffer = memoryview(mmap.mmap(-1, LARGE))
         self.chunk = self.buffer[:CHUNK]
-        self.sink = mmap.mmap(-1, _DISCARDED) if self.only_discards else None
 
 
 class Loop(Protocol):
@@ -98,8 +95,12 @@ class Loop(Protocol):
         """Call neither ``carry_on`` nor ``read``: but ``over`` at a moment, and ``gone`` if the connection ends."""
         ...
 
+    def remind(self, moment: float, action: Callable[[], None]) -> Timer:
+        """Do something at a moment, or at the stop."""
+        ...
+
     def let_go(self, timer: Timer) -> None:
-        """Forget what `hold` has returned."""
+        """Forget what `hold` or `remind` has returned."""
         ...
 
 
@@ -210,11 +211,9 @@ class Talk:
             if hasattr(socket, "SO_PASSCRED"):  # see `netlab.socketops.conversation`
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             return self._read_record
-        if type(client.sock) is socket.socket:  # a traced one is a subclass, whose calls are all to be seen
-            if service.only_echoes:
-                return self._echo
-            if service.only_discards and client.transport is Transport.TCP:
-                return self._discard
+        # A traced socket is a subclass, whose calls are all to be seen.
+        if service.only_echoes and type(client.sock) is socket.socket:
+            return self._echo
         return self._read_chunk
 
     def _echo(self) -> None:
@@ -267,11 +266,6 @@ class Talk:
         """Send the rest of an echo when there is room for it."""
         self._rest = memoryview(rest)
         self._loop.wait_for_room(self)
-
-    def _discard(self) -> None:
-        """Drop what came without copying it out of the kernel (MSG_TRUNC, tcp(7))."""
-        assert self._service.sink is not None
-        self.came += self._receive(self._service.sink, _DISCARDED, socket.MSG_TRUNC)
 
     def _read_chunk(self) -> None:
         got = self._receive(self._chunk)

@@ -69,6 +69,12 @@ def rate(bench: Bench, program: Program, mode: str, clients: int, size: int = 64
     return sample | {"value": sample["rate"] / (1e9 if mode in ("bulk", "sink") else 1)}
 
 
+def spent(bench: Bench, program: Program) -> Sample:
+    """Return the milliseconds of processor time that a server spends on each GB of a stream that it throws away."""
+    sample = rate(bench, program, mode="sink", clients=1, size=1 << 18)
+    return sample | {"value": 1e3 * sample["cpu_s"] / (sample["value"] * bench.seconds)}
+
+
 def held(bench: Bench, program: Program, clients: int, key: str, scale: float = 1) -> Sample:
     sample = bench.hold(program, clients)
     return sample | {"value": sample[key] * scale}
@@ -90,12 +96,13 @@ STREAMS = Table(
 MORE_STREAMS = Table(
     "Stream servers, more",
     "Connections a second of 1 client on the same core; time until 500 clients are connected; four echoed streams; a "
-    "stream that is thrown away; memory for each of 10,000 idle clients.",
+    "stream that is thrown away, and the processor time that it takes; memory for each of 10,000 idle clients.",
     (
         Case("connect-1", "connect 1, /s", ECHOES | ITERATIVE | IN_PYTHON, partial(rate, mode="crr", clients=1)),
         Case("burst-500", "500, ms", MANY, partial(held, clients=500, key="open_s", scale=1e3)),
         Case("bulk-4", "bulk 4, GB/s", MANY, partial(rate, mode="bulk", clients=4, size=65536)),
         Case("discard", "discard, GB/s", SINKS, partial(rate, mode="sink", clients=1, size=1 << 18)),
+        Case("discard-cpu", "discard, ms/GB", SINKS, spent),
         Case("idle-10000", "idle, kB", ENDURING, partial(held, clients=10_000, key="kB")),
     ),
 )
