@@ -10,7 +10,7 @@ import pytest
 
 from netlab import socketops
 from netlab.records import Summary, WarningReport
-from netlab.socketops import batches
+from netlab.socketops.serving import batches
 from tests.servers import bind, running
 from tests.test_serve_udp import ask, forge, peer
 

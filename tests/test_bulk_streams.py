@@ -12,7 +12,7 @@ import pytest
 
 from netlab import socketops
 from netlab.records import Closed, Connected, Summary
-from netlab.socketops.conversation import SHORT
+from netlab.socketops.serving.conversation import SHORT
 from tests.peers import RESET_ON_CLOSE, alongside
 from tests.servers import Running, flood, read_to_end, running
 

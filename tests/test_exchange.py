@@ -28,8 +28,8 @@ from netlab.errors import (
 )
 from netlab.records import Received, Record, Sent
 from netlab.socketops import Connection, Expect, Until, converse, exchange, stream, to_crlf
-from netlab.socketops.exchanging import wait_acknowledged
-from netlab.socketops.until import Awaited, quiet_after
+from netlab.socketops.talking.exchanging import wait_acknowledged
+from netlab.socketops.talking.until import Awaited, quiet_after
 from tests import peers
 from tests.peers import Peer
 

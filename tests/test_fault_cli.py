@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netlab import cli
-from netlab.socketops.faulttable import KINDS, kinds
+from netlab.socketops.faultlab.faulttable import KINDS, kinds
 from tests.programs import ROOT, Program, StartProgram
 from tests.servers import read_to_end
 

@@ -18,9 +18,9 @@ import pytest
 
 from netlab import cli, socketops
 from netlab.explain import VERDICT_STATUS
-from netlab.socketops.faultlist import client_words
-from netlab.socketops.faulttable import KINDS, Kind, kinds
-from netlab.socketops.replies import ReplyName
+from netlab.socketops.faultlab.faultlist import client_words
+from netlab.socketops.faultlab.faulttable import KINDS, Kind, kinds
+from netlab.socketops.serving.replies import ReplyName
 from tests.programs import StartProgram, clean_environment
 from tests.servers import Running, bind, flood, listen, read_to_end, running
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlab.socketops.actions import HalfClose, Pause, Reset, SendElsewhere, Stall, Strike
-from netlab.socketops.faults import Faults, parse_fault, unable
-from netlab.socketops.faulttable import KINDS, Kind, kinds
-from netlab.socketops.faultyreply import MOST_CUTS, REORDER, SPLIT, STANDING, FaultyReply
-from netlab.socketops.replies import Ack, Action, Close, Discard, Echo, EndsOnWord, Generate, Reply
+from netlab.socketops.faultlab.faults import Faults, parse_fault, unable
+from netlab.socketops.faultlab.faulttable import KINDS, Kind, kinds
+from netlab.socketops.faultlab.faultyreply import MOST_CUTS, REORDER, SPLIT, STANDING, FaultyReply
+from netlab.socketops.serving.actions import HalfClose, Pause, Reset, SendElsewhere, Stall, Strike
+from netlab.socketops.serving.replies import Ack, Action, Close, Discard, Echo, EndsOnWord, Generate, Reply
 from tests.programs import ROOT, clean_environment
 
 HELLO = memoryview(b"hello")
@@ -385,8 +385,7 @@ def test_an_empty_record_has_its_empty_reply(fault: str) -> None:
 
 def test_servers_without_faults_do_not_pay_for_them() -> None:
     script = (
-        "import sys, netlab.socketops.iterative, netlab.socketops.threaded, netlab.socketops.concurrent\n"
-        "import netlab.socketops.datagram\n"
+        "import sys\nfrom netlab.socketops.serving import concurrent, datagram, iterative, threaded\n"
         "print(*[name for name in sys.modules if 'fault' in name or 'actions' in name or 'misbehaving' in name])\n"
         "print('random' in sys.modules)"
     )

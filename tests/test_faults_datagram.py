@@ -12,7 +12,7 @@ import pytest
 
 from netlab import socketops
 from netlab.records import FaultReport, Received, Sent, Summary, WarningReport
-from netlab.socketops import faultydatagrams, faultyreply
+from netlab.socketops.faultlab import faultydatagrams, faultyreply
 from tests.servers import Running, bind, running
 from tests.test_serve_udp import ack, ask, forge, peer
 

@@ -12,7 +12,7 @@ import pytest
 
 from netlab import socketops
 from netlab.records import Closed, FaultReport, Received, Record, Sent, Summary
-from netlab.socketops.timers import Timers
+from netlab.socketops.serving.timers import Timers
 from tests.servers import Running, flood, listen, read_line, read_to_end, running
 from tests.test_stream_servers import SERVERS, reset, setting
 
@@ -294,7 +294,7 @@ def test_once_ends_after_a_client_that_was_reset() -> None:
 
 def test_clients_that_leave_take_their_timers_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     timers = Timers()
-    monkeypatch.setattr("netlab.socketops.concurrent.Timers", lambda: timers)
+    monkeypatch.setattr("netlab.socketops.serving.concurrent.Timers", lambda: timers)
     with running(serve, faults=faults("delay=1h")) as server:
         for number in range(1, 6):
             client = server.connect()

@@ -20,10 +20,10 @@ from netlab import records, reports
 from netlab.endpoint import Endpoint, Transport
 from netlab.records import Record
 from netlab.render.jsonlines import to_json
-from netlab.socketops.asking import Ancillary, Answer
 from netlab.socketops.errqueue import IcmpError, read_error
-from netlab.socketops.icmp import echo_question
-from netlab.socketops.ipheader import build_header, internet_checksum, parse_header
+from netlab.socketops.probing.asking import Ancillary, Answer
+from netlab.socketops.probing.icmp import echo_question
+from netlab.socketops.probing.ipheader import build_header, internet_checksum, parse_header
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "MSG_ERRQUEUE"), reason="Linux alone has an error queue")
 

@@ -40,6 +40,18 @@ MAY_IMPORT = {
 }
 """What each layer may import beyond itself and the standard library; a package stands for all that is in it."""
 
+_SOCKETOPS = "netlab.socketops."
+PARTS = {
+    "tracing": frozenset[str](),
+    "talking": frozenset[str](),
+    "probing": frozenset({"talking"}),
+    "serving": frozenset[str](),
+    "faultlab": frozenset({"serving"}),
+}
+"""Which folders of socketops each of them may import beyond itself; the files outside them import none."""
+LATER = {"serving": frozenset({"faultlab"})}
+"""Likewise, but in a function's body or for the type checker only."""
+
 CLI_TOP = BASE | {"netlab", "netlab.cli", "click"}
 """What cli may import where it costs every start; all else belongs in the command bodies."""
 
@@ -146,6 +158,25 @@ def check_imports(module: str, tree: ast.Module, package: str) -> Iterator[str]:
             yield f"line {found.line}: of click {layer} uses only {sorted(OF_CLICK[layer])}"
 
 
+def part_of(module: str) -> str:
+    """``netlab.socketops.serving.talk`` is in ``serving``; what is in no folder is in an empty one."""
+    name = module.removeprefix(_SOCKETOPS).split(".")[0] if module.startswith(_SOCKETOPS) else ""
+    return name if name in PARTS else ""
+
+
+def check_parts(module: str, tree: ast.Module, package: str) -> Iterator[str]:
+    if not module.startswith(_SOCKETOPS):  # the facade names them all
+        return
+    part = part_of(module)
+    collected = Imports(package)
+    collected.visit(tree)
+    for found in collected.found:
+        target = part_of(f"{found.module}.{found.name}")
+        may = {"", part} | PARTS.get(part, set()) | (set() if found.at_start else LATER.get(part, set()))
+        if target not in may:
+            yield f"line {found.line}: {part or 'socketops itself'} may not import {target}"
+
+
 def check_uses(module: str, tree: ast.Module) -> Iterator[str]:
     layer = layer_of(module)
     never = NEVER_USE.get(layer, set())
@@ -215,6 +246,7 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
     package = module if is_package else module.rpartition(".")[0]
     found = (
         *check_imports(module, tree, package),
+        *check_parts(module, tree, package),
         *check_uses(module, tree),
         *check_state(module, tree),
         *check_length(source, tree),
@@ -252,6 +284,12 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
         ("netlab.socketops.opening", "_seen: dict[str, int] = {}"),
         ("netlab.socketops.opening", "import threading\nstopping = threading.Event()"),
         ("netlab.socketops.opening", "def f() -> None:\n    global count\n    count = 1"),
+        ("netlab.socketops.opening", "from netlab.socketops.serving.talk import Talk"),
+        ("netlab.socketops.opening", "from netlab.socketops import serving"),
+        ("netlab.socketops.opening", "def f() -> None:\n    from .probing import evidence"),
+        ("netlab.socketops.serving.talk", "from netlab.socketops.faultlab.faults import Faults"),
+        ("netlab.socketops.serving.talk", "def f() -> None:\n    import netlab.socketops.talking.load"),
+        ("netlab.socketops.talking.load", "from ..probing import evidence"),
         ("netlab.render.text", "import socket"),
         ("netlab.render.text", "def f() -> None:\n    from socket import AF_INET"),
         ("netlab.render.text", "from click import echo"),
@@ -285,6 +323,10 @@ def test_each_rule_sees_what_breaks_it(module: str, line: str) -> None:
         ("netlab.socketops.opening", "import socket, sys, os\nfrom netlab.records import Emit\nTABLE = {1: 2}"),
         ("netlab.socketops.opening", "from netlab import explain\n__all__ = ['f']"),
         ("netlab.socketops", "from .opening import listen"),
+        ("netlab.socketops", "from .serving.talk import Talk"),
+        ("netlab.socketops.serving.talk", "def f() -> None:\n    from netlab.socketops.faultlab import faults"),
+        ("netlab.socketops.faultlab.faults", "from netlab.socketops.serving.replies import Reply"),
+        ("netlab.socketops.probing.loopback", "from netlab.socketops import talking, opening"),
         ("netlab.explain.icmp", "from netlab.explain import errnos"),
         ("netlab.render.text", "import click\nclick.style('open')"),
         ("netlab.cli.probe", "import click\ndef probe() -> None:\n    from netlab import socketops"),
@@ -324,7 +366,7 @@ def test_lazy_facade_is_what_the_type_checker_sees() -> None:
     tree = ast.parse((PACKAGE / "socketops" / "__init__.py").read_text())
     [checked] = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {
-        alias.name: node.module.rpartition(".")[2]
+        alias.name: node.module.removeprefix("netlab.socketops.")
         for node in checked.body
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names

@@ -16,8 +16,8 @@ import pytest
 from netlab.endpoint import Endpoint
 from netlab.errors import LocalError
 from netlab.socketops import Method, diagnose
-from netlab.socketops.icmp import echo_question, open_echo_socket
-from netlab.socketops.ipheader import IpHeader, build_header, internet_checksum, parse_header
+from netlab.socketops.probing.icmp import echo_question, open_echo_socket
+from netlab.socketops.probing.ipheader import IpHeader, build_header, internet_checksum, parse_header
 from tests.programs import NETLAB, Netlab, clean_environment
 
 V4, V6 = Endpoint.parse("icmp:127.0.0.1"), Endpoint.parse("icmp:::1")

@@ -20,8 +20,8 @@ from netlab.endpoint import Endpoint, split_targets
 from netlab.records import Probe, Record
 from netlab.reports import Survey
 from netlab.socketops import Group, Method, Stop, survey
-from netlab.socketops.scanning import Place, is_local, scan_here, scan_window
-from netlab.socketops.surveying import _by_turns
+from netlab.socketops.probing.scanning import Place, is_local, scan_here, scan_window
+from netlab.socketops.probing.surveying import _by_turns
 from tests import peers
 from tests.programs import Netlab, clean_environment
 

@@ -16,10 +16,10 @@ import pytest
 from netlab.endpoint import Endpoint
 from netlab.reports import Diagnosis
 from netlab.socketops import Method, diagnose
-from netlab.socketops.asking import Question, ask
 from netlab.socketops.errqueue import listen_for_errors, read_error, stop_listening
-from netlab.socketops.payloads import PROTOCOLS, Payload, parse_payload, payload_for
-from netlab.socketops.udp import udp_question
+from netlab.socketops.probing.asking import Question, ask
+from netlab.socketops.probing.payloads import PROTOCOLS, Payload, parse_payload, payload_for
+from netlab.socketops.probing.udp import udp_question
 from tests import peers
 from tests.programs import Netlab
 

@@ -21,7 +21,7 @@ from netlab import errors
 from netlab.cli import cli
 from netlab.reference.readme import RECORDING
 from netlab.reference.tree import read_tree
-from netlab.render.tracefile import read_trace
+from netlab.render.picture.tracefile import read_trace
 from tests import peers
 from tests.programs import ROOT, Program, StartProgram, clean_environment, run_netlab
 from tests.screen import Screen

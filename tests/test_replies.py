@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlab.socketops.replies import Close, Reply, Silence, make_reply
+from netlab.socketops.serving.replies import Close, Reply, Silence, make_reply
 
 
 def answer(reply: Reply, chunk: bytes) -> list[object]:

@@ -13,10 +13,10 @@ import pytest
 
 from netlab.endpoint import Endpoint
 from netlab.records import Call
-from netlab.render.cells import text_width
-from netlab.render.merging import Pairs, merge, socket_id
-from netlab.render.scene import MOST_DRAWN, build_scene
-from netlab.render.sequence import draw_sequence
+from netlab.render.picture.cells import text_width
+from netlab.render.picture.merging import Pairs, merge, socket_id
+from netlab.render.picture.scene import MOST_DRAWN, build_scene
+from netlab.render.picture.sequence import draw_sequence
 from netlab.socketops import Trace, connect, listen, traced_socket_class
 from netlab.socketops.stop import wait_readable
 from tests.calls import CLIENT, SERVER, conversation, failed, made

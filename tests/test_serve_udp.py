@@ -20,8 +20,8 @@ from netlab import socketops
 from netlab.endpoint import Endpoint
 from netlab.errors import LocalError, OutputError
 from netlab.records import Received, Record, Sent, Summary, WarningReport
-from netlab.socketops import pktinfo
-from netlab.socketops.replies import ReplyName
+from netlab.socketops.serving import pktinfo
+from netlab.socketops.serving.replies import ReplyName
 from tests.peers import refusing_udp
 from tests.programs import Netlab, Program, StartProgram
 from tests.servers import Running, bind, running

@@ -16,7 +16,7 @@ import pytest
 from netlab import socketops
 from netlab.errors import LocalError, OutputError
 from netlab.records import Closed, Connected, Received, Record, Sent, Summary, WarningReport
-from netlab.socketops.replies import ReplyName
+from netlab.socketops.serving.replies import ReplyName
 from tests.peers import RESET_ON_CLOSE
 from tests.servers import connect, flood, listen, read_line, read_to_end, running
 
@@ -199,7 +199,7 @@ def test_stop_before_the_first_client(serve: Serve) -> None:
 
 def test_stop_does_not_wait_for_a_client_that_never_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("clients", "concurrent", "threaded"):
-        monkeypatch.setattr(f"netlab.socketops.{module}.GRACE", 0.1)
+        monkeypatch.setattr(f"netlab.socketops.serving.{module}.GRACE", 0.1)
     with running(serve, reply=socketops.make_reply("echo"), watch={Closed}) as server, server.connect() as client:
         client.settimeout(0.3)
         flood(client)
@@ -370,7 +370,7 @@ class FailingListener(socket.socket):
 @pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPROTO"])
 def test_shortage_in_accept_is_survived_and_told_once(serve: Serve, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("entrance", "concurrent"):
-        monkeypatch.setattr(f"netlab.socketops.{module}.PAUSE", 0.02)
+        monkeypatch.setattr(f"netlab.socketops.serving.{module}.PAUSE", 0.02)
     [bound] = listen(socket_class=FailingListener)
     bound.sock.failures = (getattr(errno, code),) * 2  # type: ignore[attr-defined]
     with running(serve, [bound]) as server, server.connect() as client:

@@ -22,10 +22,10 @@ from netlab.endpoint import Endpoint
 from netlab.errors import OutputError, UsageError
 from netlab.records import Call
 from netlab.render.jsonlines import to_json
-from netlab.render.mermaid import draw_mermaid
-from netlab.render.scene import build_scene
-from netlab.render.svg import draw_svg
-from netlab.render.tracefile import SUFFIXES, check_name, read_trace, write_trace
+from netlab.render.picture.mermaid import draw_mermaid
+from netlab.render.picture.scene import build_scene
+from netlab.render.picture.svg import draw_svg
+from netlab.render.picture.tracefile import SUFFIXES, check_name, read_trace, write_trace
 from tests.calls import conversation, failed, made
 
 HOSTILE = "\x1b]0;x\x07\r\n\u202e\x9b31m<script>&\"'--> ;#%%end\x00\ufffe"

@@ -187,7 +187,7 @@ def test_chat_talks_to_the_stream_servers(start_netlab: StartProgram, start_prog
 
 
 HASTY = """
-from netlab.socketops import relay
+from netlab.socketops.talking import relay
 relay.LINGER = 0.2
 from netlab.__main__ import main
 main()

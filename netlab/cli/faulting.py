@@ -24,7 +24,7 @@ class FaultOption(Option):
     """--fault, whose help names the faults that there are: it is asked for them when somebody wants to read it."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        from netlab.socketops.faulttable import kinds
+        from netlab.socketops.faultlab.faulttable import kinds
 
         record = super().get_help_record(ctx)
         names = ", ".join(kind.name for kind in kinds(datagrams=cast(FaultName, self.type).datagrams))
@@ -39,7 +39,7 @@ class FaultName(Parsed):
         self.datagrams = datagrams
 
     def _parser(self) -> Callable[[str], Any]:
-        from netlab.socketops.faults import parse_fault
+        from netlab.socketops.faultlab.faults import parse_fault
 
         return lambda text: _LIST if text == _LIST else parse_fault(text, datagrams=self.datagrams)
 
@@ -100,7 +100,7 @@ def _refusal(ctx: click.Context, why: str) -> click.UsageError:
 
 
 def _show_list(ctx: click.Context, *, datagrams: bool) -> NoReturn:
-    from netlab.socketops.faultlist import list_faults
+    from netlab.socketops.faultlab.faultlist import list_faults
 
     command = f"{ctx.info_name} --concurrent" if ctx.params.get("concurrent") else str(ctx.info_name)
     ctx.params["quiet"] = False  # that is about a server's log, and here is none

@@ -28,7 +28,7 @@ __all__ = ["send"]
 
 
 def _until() -> Callable[[str], Any]:
-    from netlab.socketops.until import Until
+    from netlab.socketops.talking.until import Until
 
     return Until.parse
 

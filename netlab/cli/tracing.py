@@ -89,21 +89,21 @@ def _finish(ctx: click.Context, out: Renderer | PayloadRenderer, trace: Trace) -
     if chosen["diagram"]:
         import shutil
 
-        from netlab.render.scene import build_scene
-        from netlab.render.sequence import draw_sequence
+        from netlab.render.picture.scene import build_scene
+        from netlab.render.picture.sequence import draw_sequence
 
         width = min(shutil.get_terminal_size().columns, _WIDEST)
         out.draw(draw_sequence(build_scene(calls, dropped=trace.dropped), width=width))
     if chosen["trace_file"]:
-        from netlab.render.tracefile import write_trace
+        from netlab.render.picture.tracefile import write_trace
 
         write_trace(chosen["trace_file"], calls, dropped=trace.dropped)
 
 
 def _merged(calls: list[Call], path: str) -> list[Call]:
     """Put the other program's calls among ours, as soon as it has written them."""
-    from netlab.render.merging import merge
-    from netlab.render.tracefile import read_trace
+    from netlab.render.picture.merging import merge
+    from netlab.render.picture.tracefile import read_trace
 
     deadline = time.monotonic() + _PEER_PATIENCE
     while True:

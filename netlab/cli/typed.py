@@ -16,7 +16,7 @@ _NO_INPUT = (errno.EIO, errno.EBADF)
 
 
 class TypedLines:
-    """The lines of a descriptor, as `netlab.socketops.relay` takes them.
+    """The lines of a descriptor, as `netlab.socketops.talking.relay` takes them.
 
     A terminal stays in its line mode: the kernel edits the line (termios(3), ICANON) and gives it when it is whole.
 

@@ -57,7 +57,7 @@ def _encoding() -> Callable[[str], str]:
 
 
 def _trace_file() -> Callable[[str], str]:
-    from netlab.render.tracefile import check_name
+    from netlab.render.picture.tracefile import check_name
 
     return check_name
 

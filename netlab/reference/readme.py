@@ -58,9 +58,9 @@ def _help(words: Sequence[str], tree: Sequence[Command]) -> str:
 
 def _drawn() -> str:
     """Draw the recorded calls, ``netlab probe --loopback --trace-file netlab/reference/loopback.jsonl``."""
-    from netlab.render.scene import build_scene
-    from netlab.render.sequence import draw_sequence
-    from netlab.render.tracefile import read_trace
+    from netlab.render.picture.scene import build_scene
+    from netlab.render.picture.sequence import draw_sequence
+    from netlab.render.picture.tracefile import read_trace
 
     return "\n".join(draw_sequence(build_scene(read_trace(str(RECORDING))), width=80))
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import click
 
 from netlab.explain import VERDICT_STATUS
-from netlab.socketops.faulttable import Kind, kinds
-from netlab.socketops.payloads import PROTOCOLS
+from netlab.socketops.faultlab.faulttable import Kind, kinds
+from netlab.socketops.probing.payloads import PROTOCOLS
 
 __all__ = ["Argument", "Command", "Option", "read_tree"]
 

@@ -53,37 +53,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netlab.socketops.accepting import accept_one
-    from netlab.socketops.attempts import Method
-    from netlab.socketops.bulk import stream, to_crlf
-    from netlab.socketops.clients import CLIENT_RECORDS
-    from netlab.socketops.concurrent import serve_concurrently
     from netlab.socketops.connecting import connect
-    from netlab.socketops.connection import Connection
-    from netlab.socketops.datagram import serve_datagrams
-    from netlab.socketops.exchanging import converse, exchange
-    from netlab.socketops.faults import Faults, parse_fault, unable
-    from netlab.socketops.iterative import serve_iteratively
-    from netlab.socketops.load import Load, Plan
-    from netlab.socketops.loopback import probe_loopback
-    from netlab.socketops.misbehaving import full_queues
+    from netlab.socketops.faultlab.faults import Faults, parse_fault, unable
+    from netlab.socketops.faultlab.misbehaving import full_queues
     from netlab.socketops.opening import Bound, adopt, bind, listen, reach
-    from netlab.socketops.payloads import Payload, parse_payload
-    from netlab.socketops.probing import OptionSet, diagnose
+    from netlab.socketops.probing.attempts import Method
+    from netlab.socketops.probing.diagnosing import OptionSet, diagnose
+    from netlab.socketops.probing.loopback import probe_loopback
+    from netlab.socketops.probing.payloads import Payload, parse_payload
+    from netlab.socketops.probing.repeating import Repeating
+    from netlab.socketops.probing.surveying import survey
+    from netlab.socketops.probing.tally import Group
+    from netlab.socketops.probing.waiting import survey_until, wait_until
     from netlab.socketops.queues import accept_queue, unacknowledged, unread
-    from netlab.socketops.relay import LINGER, Relay
-    from netlab.socketops.repeating import Repeating
-    from netlab.socketops.replies import EndsOnWord, Reply, make_reply
     from netlab.socketops.resolving import Family, resolve
-    from netlab.socketops.room import Room
+    from netlab.socketops.serving.clients import CLIENT_RECORDS
+    from netlab.socketops.serving.concurrent import serve_concurrently
+    from netlab.socketops.serving.datagram import serve_datagrams
+    from netlab.socketops.serving.iterative import serve_iteratively
+    from netlab.socketops.serving.replies import EndsOnWord, Reply, make_reply
+    from netlab.socketops.serving.room import Room
+    from netlab.socketops.serving.threaded import choose_cpu, serve_threaded
     from netlab.socketops.sockopts import Setting, parse_setting
     from netlab.socketops.stop import Stop, Watcher
-    from netlab.socketops.surveying import survey
-    from netlab.socketops.tally import Group
-    from netlab.socketops.threaded import choose_cpu, serve_threaded
-    from netlab.socketops.tracedsocket import traced_socket_class
-    from netlab.socketops.tracing import Trace
-    from netlab.socketops.until import Expect, Until
-    from netlab.socketops.waiting import survey_until, wait_until
+    from netlab.socketops.talking.bulk import stream, to_crlf
+    from netlab.socketops.talking.connection import Connection
+    from netlab.socketops.talking.exchanging import converse, exchange
+    from netlab.socketops.talking.load import Load, Plan
+    from netlab.socketops.talking.relay import LINGER, Relay
+    from netlab.socketops.talking.until import Expect, Until
+    from netlab.socketops.tracing.trace import Trace
+    from netlab.socketops.tracing.tracedsocket import traced_socket_class
 
 __all__ = [
     "CLIENT_RECORDS",
@@ -144,37 +144,37 @@ __all__ = [
 
 _NAMES = {
     "accepting": "accept_one",
-    "attempts": "Method",
-    "bulk": "stream to_crlf",
-    "clients": "CLIENT_RECORDS",
-    "concurrent": "serve_concurrently",
     "connecting": "connect",
-    "connection": "Connection",
-    "datagram": "serve_datagrams",
-    "exchanging": "converse exchange",
-    "faults": "Faults parse_fault unable",
-    "iterative": "serve_iteratively",
-    "load": "Load Plan",
-    "loopback": "probe_loopback",
-    "misbehaving": "full_queues",
     "opening": "Bound adopt bind listen reach",
-    "payloads": "Payload parse_payload",
-    "probing": "OptionSet diagnose",
     "queues": "accept_queue unacknowledged unread",
-    "relay": "LINGER Relay",
-    "repeating": "Repeating",
-    "replies": "EndsOnWord Reply make_reply",
     "resolving": "Family resolve",
-    "room": "Room",
     "sockopts": "Setting parse_setting",
     "stop": "Stop Watcher",
-    "surveying": "survey",
-    "tally": "Group",
-    "threaded": "choose_cpu serve_threaded",
-    "tracedsocket": "traced_socket_class",
-    "tracing": "Trace",
-    "until": "Expect Until",
-    "waiting": "survey_until wait_until",
+    "faultlab.faults": "Faults parse_fault unable",
+    "faultlab.misbehaving": "full_queues",
+    "probing.attempts": "Method",
+    "probing.diagnosing": "OptionSet diagnose",
+    "probing.loopback": "probe_loopback",
+    "probing.payloads": "Payload parse_payload",
+    "probing.repeating": "Repeating",
+    "probing.surveying": "survey",
+    "probing.tally": "Group",
+    "probing.waiting": "survey_until wait_until",
+    "serving.clients": "CLIENT_RECORDS",
+    "serving.concurrent": "serve_concurrently",
+    "serving.datagram": "serve_datagrams",
+    "serving.iterative": "serve_iteratively",
+    "serving.replies": "EndsOnWord Reply make_reply",
+    "serving.room": "Room",
+    "serving.threaded": "choose_cpu serve_threaded",
+    "talking.bulk": "stream to_crlf",
+    "talking.connection": "Connection",
+    "talking.exchanging": "converse exchange",
+    "talking.load": "Load Plan",
+    "talking.relay": "LINGER Relay",
+    "talking.until": "Expect Until",
+    "tracing.trace": "Trace",
+    "tracing.tracedsocket": "traced_socket_class",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -1,0 +1,1 @@
+"""The fault lab: servers that misbehave on purpose, imported only where a fault was asked for."""

@@ -1,0 +1,1 @@
+"""Probing: what a connection attempt, a datagram or an ICMP echo meets, and the evidence for it."""

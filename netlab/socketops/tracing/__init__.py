@@ -1,0 +1,1 @@
+"""Tracing: the calls on a socket as they ran, noted by the socket itself."""
