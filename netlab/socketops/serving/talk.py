@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from netlab.endpoint import Transport
 from netlab.records import Emit, Received, Sent, WarningReport
 from netlab.socketops.serving.clients import EOF, Client, Ending, failed_call
-from netlab.socketops.serving.conversation import CREDENTIALS, LARGE, SHORT, TRUE_SIZE
+from netlab.socketops.serving.conversation import CREDENTIALS, LARGE, RECORD, SHORT, TRUE_SIZE
 from netlab.socketops.serving.replies import Action, Close, Discard, Echo, Reply
 from netlab.socketops.serving.room import QUEUE, TOO_SLOW, Room, too_slow
 from netlab.socketops.stop import Stop
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop", "RoomTalk", "Service", "Talk"]
 
-CHUNK = 256 * 1024
-"""Bytes that are read at once, which is also what a client that does not read its replies can make us keep."""
-
 _TURN = 16
 """Sends until the others have their turn, where a reply goes on for ever; arbitrary."""
+_ROUNDS = 4
+"""Echoes of a full buffer until the others have their turn: staying with one stream keeps its bytes in the cache, which
+makes four of them a fifth faster (measured on loopback), and more than four rounds gain nothing."""
 _ON_LINUX = sys.platform == "linux"
 _NOTHING: Iterator[Action] = iter(())
 
@@ -72,8 +72,8 @@ class Service:
         self.only_echoes = unwatched and type(reply) is Echo and os.name == "posix"
         self.only_discards = unwatched and type(reply) is Discard and _ON_LINUX
         # A seqpacket record has to be taken whole, or is cut.
-        self.buffer = memoryview(mmap.mmap(-1, LARGE))
-        self.chunk = self.buffer[:CHUNK]
+        self.buffer = memoryview(mmap.mmap(-1, RECORD))
+        self.chunk = self.buffer[:LARGE]
 
 
 class Loop(Protocol):
@@ -247,20 +247,24 @@ class Talk:
     def _echo_more(self) -> None:
         """Echo by the buffer that all share, for clients that send much at once."""
         view = self._chunk
-        got = self._receive(view)
-        if not got:
-            return
-        self.came += got
-        try:
-            sent = self._send(view[:got])
-        except BlockingIOError:
-            sent = 0
-        except OSError as exc:
-            self._end(failed_call(exc, "send"))
-            return
-        self.went += sent
-        if sent < got:
-            self._keep(bytes(view[sent:got]))
+        for _ in range(_ROUNDS):
+            got = self._receive(view)
+            if not got:
+                return
+            self.came += got
+            try:
+                sent = self._send(view[:got])
+            except BlockingIOError:
+                sent = 0
+            except OSError as exc:
+                self._end(failed_call(exc, "send"))
+                return
+            self.went += sent
+            if sent < got:
+                self._keep(bytes(view[sent:got]))
+                return
+            if got < LARGE:
+                return
 
     def _keep(self, rest: bytes) -> None:
         """Send the rest of an echo when there is room for it."""
@@ -298,7 +302,7 @@ class Talk:
             self._end(EOF)
             return
         self._mark = None  # an empty record is no silence
-        self._take(view[:size], size if size > LARGE else None)
+        self._take(view[:size], size if size > RECORD else None)
 
     def _take(self, chunk: memoryview, size: int | None) -> None:
         """Answer a chunk; what cannot be sent at once is copied out of the buffer that all share."""
