@@ -148,7 +148,7 @@ def test_a_fault_is_given_once() -> None:
     ],
 )
 def test_what_a_server_cannot_do(text: str, reply: str, unix: bool, why: str | None) -> None:
-    told = unable([parse_fault("no-accept"), parse_fault(text)][reply == "broadcast" :], reply=reply, unix=unix)
+    told = unable([parse_fault(text)], reply=reply, unix=unix)
     assert (told is None) == (why is None)
     assert why is None or why in (told or "")
 
@@ -162,6 +162,21 @@ def test_a_unix_datagram_socket_has_no_port() -> None:
 def test_a_datagram_server_that_discards_can_do_none() -> None:
     told = unable([parse_fault("drop=10%", datagrams=True)], reply="discard", datagrams=True)
     assert told == "drop changes replies, and discard has none; choose another reply"
+
+
+@pytest.mark.parametrize(
+    ("texts", "idle"),
+    [
+        (["delay=1s", "garbage", "close-after=0"], None),
+        (["half-close", "stall", "refuse-every=2"], None),
+        (["drop=10%", "stall"], "drop=10% has no effect beside stall; choose one of them"),
+        (["half-close", "no-reply"], "no-reply has no effect beside half-close; choose one of them"),
+        (["no-reply", "delay=1s"], "delay=1s has no effect beside no-reply; choose one of them"),
+        (["stall", "no-accept"], "stall has no effect beside no-accept; choose one of them"),
+    ],
+)
+def test_what_can_never_strike_beside_another_is_refused(texts: list[str], idle: str | None) -> None:
+    assert unable([parse_fault(text) for text in texts], reply="ack") == idle
 
 
 def test_what_the_servers_ask() -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from netlab.socketops.faultlab.faulttable import KINDS, Fault, Kind, kinds
 from netlab.socketops.faultlab.faultyreply import FaultyReply
@@ -28,6 +28,7 @@ from netlab.socketops.serving.replies import Reply
 __all__ = ["Faults", "parse_fault", "unable"]
 
 _KINDS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
+_NO_ACCEPT = "no-accept"
 
 
 def parse_fault(text: str, *, datagrams: bool = False) -> Fault:
@@ -64,8 +65,8 @@ def parse_fault(text: str, *, datagrams: bool = False) -> Fault:
     return Fault(kind, text, amount, extra)
 
 
-def unable(faults: Iterable[Fault], *, reply: str, unix: bool = False, datagrams: bool = False) -> str | None:
-    """Say why a server cannot do a fault, in one line that lists those it can; None where it can do them all.
+def unable(faults: Sequence[Fault], *, reply: str, unix: bool = False, datagrams: bool = False) -> str | None:
+    """Say why a server cannot do a fault, in one line that names others; None where it can do them all.
 
     Args:
       faults: as `parse_fault` has read them for this kind of server.
@@ -91,6 +92,9 @@ def unable(faults: Iterable[Fault], *, reply: str, unix: bool = False, datagrams
             others = ", ".join(kind.name for kind in kinds(datagrams=datagrams) if lack(kind) is None)
             choices += [f"from {others}"] if others else []
             return f"{fault.name} {why}; choose {', or '.join(choices)}"
+    for one, other in itertools.permutations(faults, 2):
+        if one.name == _NO_ACCEPT or (one.kind.mutes and other.kind.changes_replies):
+            return f"{other} has no effect beside {one}; choose one of them"
     return None
 
 
@@ -120,7 +124,7 @@ class Faults:
     @property
     def never_accepts(self) -> bool:
         """Whether no client is ever to be accepted: then nothing else of this matters."""
-        return any(fault.name == "no-accept" for fault in self.faults)
+        return any(fault.name == _NO_ACCEPT for fault in self.faults)
 
     @property
     def uses_chance(self) -> bool:

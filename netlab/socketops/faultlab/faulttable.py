@@ -35,6 +35,7 @@ class Kind:
       streams: serve-tcp, with and without --concurrent, and serve-threaded can do it.
       datagrams: serve-udp can.
       changes_replies: it strikes only where there is something to send.
+      mutes: beside it nothing is ever sent.
       resets: it needs TCP, for a unix socket has no reset.
       needs_port: it needs UDP, for a unix socket has no port.
       uses_chance: what it does depends on ``--seed``.
@@ -52,6 +53,7 @@ class Kind:
     streams: bool = True
     datagrams: bool = False
     changes_replies: bool = True
+    mutes: bool = False
     resets: bool = False
     needs_port: bool = False
     uses_chance: bool = False
@@ -213,6 +215,7 @@ KINDS: tuple[Kind, ...] = (
         client="send 9999 hello",
         status=52,
         changes_replies=False,
+        mutes=True,
     ),
     Kind(
         name="stall",
@@ -221,6 +224,7 @@ KINDS: tuple[Kind, ...] = (
         client="send -w 200ms 9999 hello",
         status=28,
         changes_replies=False,
+        mutes=True,
     ),
     Kind(
         name="no-accept",
@@ -249,6 +253,7 @@ KINDS: tuple[Kind, ...] = (
         client="send -w 200ms 9999 hello",
         status=28,
         datagrams=True,
+        mutes=True,
     ),
     Kind(
         name="drop",
