@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import cast
 
 import pytest
 
 from netlab import socketops
+from netlab.endpoint import Transport
 from netlab.records import Closed, Connected, Summary
+from netlab.socketops.serving.clients import Client, Ending
 from netlab.socketops.serving.conversation import SHORT
+from netlab.socketops.serving.discarding import BLOCK
+from netlab.socketops.serving.discardingtalk import DiscardingTalk
+from netlab.socketops.serving.talk import Loop, Service, Talk
 from tests.peers import RESET_ON_CLOSE, alongside
 from tests.servers import Running, flood, read_to_end, running
 
@@ -155,17 +163,17 @@ def test_idle_timeout_counts_from_the_last_byte_of_a_stream(serve: Serve) -> Non
 
 @pytest.mark.slow
 def test_a_stream_that_becomes_slow_is_not_taken_for_silent(serve: Serve) -> None:
-    with unwatched(serve, "discard", idle_timeout=0.8) as server, server.connect() as client:
+    with unwatched(serve, "discard", idle_timeout=1.2) as server, server.connect() as client:
         client.sendall(b"x" * MUCH)
         client.settimeout(0.2)
-        for _ in range(6):
+        for _ in range(7):
             client.send(b"y")
             with pytest.raises(TimeoutError):  # while the end of the connection is not there
                 client.recv(1)
         client.settimeout(5)
         assert read_to_end(client) == b""
         closed = server.wait(Closed)
-    assert (closed.reason, closed.bytes_in) == ("timeout", MUCH + 6)
+    assert (closed.reason, closed.bytes_in) == ("timeout", MUCH + 7)
 
 
 def test_many_streams_at_once_are_discarded_to_the_last_byte(serve: Serve) -> None:
@@ -182,3 +190,55 @@ def test_many_streams_at_once_are_discarded_to_the_last_byte(serve: Serve) -> No
             assert read_to_end(client) == b""
         counts = [server.wait(Closed, number).bytes_in for number in range(1, 9)]
     assert counts == [MUCH] * 8
+
+
+class Reminders:
+    """What a talk asks of its loop, kept for the test to do."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+        self.endings: list[Ending] = []
+
+    def remind(self, _moment: float, action: Callable[[], None]) -> tuple[float, int, Callable[[], None]]:
+        self.due.append(action)
+        return (0.0, 0, action)
+
+    def dismiss(self, _talk: Talk, ending: Ending) -> None:
+        self.endings.append(ending)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="MSG_TRUNC drops bytes on Linux only")
+def test_bytes_that_wait_for_their_block_are_no_silence() -> None:
+    loop, size = Reminders(), 1_000_000
+    ours, theirs = socket_pair()
+    with ours, theirs, socketops.Stop() as stop:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 7)
+        service = Service(
+            socketops.make_reply("discard"), stop, received=None, sent=None, struck=None, warn=print, faults=None
+        )
+        talk = DiscardingTalk(cast(Loop, loop), Client(ours, 1, Transport.TCP, None, 0.0), service, 10.0)
+        with alongside(lambda: theirs.sendall(bytes(size))):
+            while talk.came < size:
+                select.select([ours], [], [], 0.05)  # the last bytes are no whole block
+                talk.read()
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == BLOCK
+        theirs.send(b"slow")
+        for moment in (1.0, 100.0):
+            talk.look(moment, idle_timeout=1.0)
+        while loop.due:
+            loop.due.pop()()
+        assert talk.came == size + 4
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 7
+        assert loop.endings == []
+        for moment in (200.0, 300.0):
+            talk.look(moment, idle_timeout=1.0)
+        assert [ending.reason for ending in loop.endings] == ["timeout"]
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Connect two TCP sockets; the first one never waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours = listener.accept()[0]
+    ours.setblocking(False)
+    return ours, theirs

@@ -5,7 +5,6 @@ What a thread does by a time limit on its socket is here a timer of the loop; se
 
 from __future__ import annotations
 
-import mmap
 import socket
 import time
 from collections.abc import Callable
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from netlab.socketops.serving.timers import Timer
 
 __all__ = ["DiscardingTalk"]
-
-_TURN = 4 * 1024 * 1024
-"""Bytes that are dropped until the others have their turn."""
-_SINK = mmap.mmap(-1, _TURN)
-"""Address space that the kernel never writes to."""
 
 
 class DiscardingTalk(Talk):
@@ -56,9 +50,10 @@ class DiscardingTalk(Talk):
 
     def _discard(self) -> None:
         """Drop what came without copying it out of the kernel."""
-        got = self._receive(_SINK, _TURN, socket.MSG_TRUNC)
+        assert self._service.sink is not None
+        got = self._receive(self._service.sink, 0, socket.MSG_TRUNC)
         self.came += got
-        if got >= MUCH and self._timer is None:
+        if got >= MUCH and self._timer is None and not self._service.stop.is_set():
             self._low_water = self.client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
             self.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, BLOCK)
             self._look_again()

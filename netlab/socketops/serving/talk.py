@@ -34,6 +34,8 @@ _TURN = 16
 _ROUNDS = 4
 """Echoes of a full buffer until the others have their turn: staying with one stream keeps its bytes in the cache, which
 makes four of them a fifth faster (measured on loopback), and more than four rounds gain nothing."""
+_DISCARDED = 4 * 1024 * 1024
+"""Bytes that are discarded until the others have their turn."""
 _ON_LINUX = sys.platform == "linux"
 _NOTHING: Iterator[Action] = iter(())
 
@@ -74,6 +76,7 @@ class Service:
         # A seqpacket record has to be taken whole, or is cut.
         self.buffer = memoryview(mmap.mmap(-1, RECORD))
         self.chunk = self.buffer[:LARGE]
+        self.sink = mmap.mmap(-1, _DISCARDED) if self.only_discards else None
 
 
 class Loop(Protocol):
