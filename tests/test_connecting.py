@@ -121,6 +121,15 @@ def test_source_address_and_port_are_bound() -> None:
             assert sock.getsockname() == ("127.0.0.2", port)
 
 
+def test_a_source_of_any_host_is_of_the_targets_family() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        target = Endpoint.of("::1", server.getsockname()[1])
+        with connecting.connect(target, timeout=5, source=Endpoint.of("0.0.0.0", 0, listening=True)) as client:
+            assert client.getsockname()[0] == "::1"
+        with pytest.raises(LocalError, match="it is of another family than"):
+            connecting.connect(target, timeout=5, source=Endpoint.of("127.0.0.1", 0, listening=True))
+
+
 def test_a_source_that_is_not_ours_is_status_45() -> None:
     with peers.mute_server() as peer, pytest.raises(LocalError) as caught:
         socketops.connect(endpoint_of(peer), timeout=2, source=Endpoint.of("192.0.2.1", 0, listening=True))

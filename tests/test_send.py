@@ -251,7 +251,7 @@ def test_source_address_and_port(netlab: Netlab) -> None:
         came: list[tuple[str, int]] = []
 
         def answer() -> None:
-            for _ in range(2):
+            for _ in range(3):
                 with listener.accept()[0] as client:
                     came.append(client.getpeername())
                     client.recv(100)
@@ -262,9 +262,10 @@ def test_source_address_and_port(netlab: Netlab) -> None:
         target = f":{listener.getsockname()[1]}"
         assert netlab("send", target, "-s", f"127.0.0.2:{port}", "x").returncode == 0
         assert netlab("send", target, "-s", "127.0.0.3", "x").returncode == 0
+        assert netlab("send", target, "-s", "localhost", "x").returncode == 0
         thread.join()
     assert came[0] == ("127.0.0.2", port)
-    assert came[1][0] == "127.0.0.3"
+    assert [host for host, _ in came[1:]] == ["127.0.0.3", "127.0.0.1"]
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def connect(ctx: click.Context, target: Endpoint, deadline: float = math.inf) ->
     timeout = or_default(chosen["timeout"], TIMEOUT)
     sock = socketops.connect(
         target,
-        timeout=timeout if left == math.inf else min(timeout or left, max(left, 0.001)),
+        timeout=timeout if left == math.inf else min(timeout or left, max(round(left, 3), 0.001)),
         wait=min(chosen["wait"], max(left, 0.0)),
         family=family(ctx),
         source=source_endpoint(ctx, target),

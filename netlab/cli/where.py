@@ -58,6 +58,8 @@ def server_endpoint(ctx: click.Context, word: str | None, *, datagram: bool = Fa
     """Return the endpoint a server listens on: its argument, or -H, -p and -U."""
     found = _endpoint(ctx, word, listening=True, datagram=datagram)
     if found.transport.is_datagram != datagram or found.transport == "icmp":
+        if found.transport == "icmp":
+            raise click.UsageError(f"icmp: cannot be served, the kernel answers it: netlab probe {found}", ctx)
         other = "serve-udp" if found.transport.is_datagram else "serve-tcp or serve-threaded"
         raise click.UsageError(f"{ctx.info_name} cannot serve {found}: use {other}.", ctx)
     return found
@@ -69,7 +71,11 @@ def client_endpoint(ctx: click.Context, word: str | None, *, listening: bool = F
 
 
 def source_endpoint(ctx: click.Context, target: Endpoint) -> Endpoint | None:
-    """Return the local endpoint that -s names for a connection to ``target``: HOST, HOST:PORT, :PORT, or a path."""
+    """Return the local endpoint that -s names for a connection to ``target``: HOST, HOST:PORT, :PORT, or a path.
+
+    Raises:
+      ResolveError, TimedOut: its name has no address of the target's family, or none in time.
+    """
     from netlab.endpoint import Endpoint
 
     text = ctx.params.get("source")
@@ -79,9 +85,15 @@ def source_endpoint(ctx: click.Context, target: Endpoint) -> Endpoint | None:
     try:
         if target.transport.is_unix:
             return Endpoint.parse(text, transport=target.transport)
-        return Endpoint.parse(text, transport=target.transport, loopback=anywhere, listening=True, default_port=0)
+        found = Endpoint.parse(text, transport=target.transport, loopback=anywhere, listening=True, default_port=0)
     except ValueError as exc:
         raise click.BadParameter(str(exc), ctx, param_hint="'-s'") from None
+    if found.is_numeric:
+        return found
+    from netlab import socketops
+
+    of_target: Family = (6 if target.is_ipv6 else 4) if target.is_numeric else None
+    return socketops.resolve(found, family=of_target or family(ctx))[0]
 
 
 def _endpoint(ctx: click.Context, word: str | None, *, listening: bool, datagram: bool) -> Endpoint:

@@ -6,6 +6,7 @@ which no caller can tell from a full unix backlog or from ports that ran out.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import itertools
 import math
@@ -13,7 +14,6 @@ import select
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from netlab.endpoint import Endpoint, SockAddr, Transport
 from netlab.errors import ConnectError, LocalError, NetlabError, ResolveError, TimedOut, errno_name
@@ -29,6 +29,7 @@ __all__ = [
     "Attempt",
     "SocketClass",
     "addresses_to_try",
+    "bind_source",
     "connect",
     "connect_error",
     "is_self_connect",
@@ -60,7 +61,10 @@ _SOCKET_TYPES = {
 PENDING = {errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
 
 
-@dataclass(slots=True)
+_ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+
+
+@dataclasses.dataclass(slots=True)
 class Attempt:
     """One connection attempt: ``errno`` is None while it is pending, 0 when it stands.
 
@@ -107,13 +111,26 @@ def open_client_socket(
         if source is not None:
             if not endpoint.transport.is_unix:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(source.port != 0))
-            _bind(sock, source.to_sockaddr(), source)
+            bind_source(sock, source, endpoint)
         elif endpoint.transport is Transport.UNIX_DGRAM:
             _bind(sock, "", endpoint)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def bind_source(sock: socket.socket, source: Endpoint, target: Endpoint) -> None:
+    """Bind a client's socket to a numeric host or a path; a host that stands for any is that of the socket's family.
+
+    Raises:
+      LocalError: the source is of another family than the target, or is not this host's to bind.
+    """
+    if sock.family != family_of(source):
+        if source.host not in _ANYWHERE.values():
+            raise LocalError("bind", source, f"it is of another family than {target}")
+        source = dataclasses.replace(source, host=_ANYWHERE[sock.family])
+    _bind(sock, source.to_sockaddr(), source)
 
 
 def _bind(sock: socket.socket, sockaddr: SockAddr, where: Endpoint) -> None:
@@ -191,7 +208,7 @@ def connect(
       timeout: seconds for one round over all addresses; 0 leaves it to the kernel (about 130 s, tcp(7)).
       wait: seconds during which failed rounds are repeated; the last one decides.
       family: 4 or 6 to keep to one family.
-      source: local host and port to bind.
+      source: local numeric host and port, or path, to bind.
       settings: socket options, set before bind and connect.
 
     Returns:
@@ -266,7 +283,7 @@ def addresses_to_try(endpoint: Endpoint, *, family: Family, source: Endpoint | N
     A source address leaves only the destinations of its own family.
     """
     found = resolve(endpoint, family=family, timeout=timeout)
-    if source is not None and source.host and source.is_numeric:
+    if source is not None and source.host not in _ANYWHERE.values():
         found = [address for address in found if family_of(address) == family_of(source)] or found
     first = [address for address in found if family_of(address) == family_of(found[0])]
     other = [address for address in found if family_of(address) != family_of(found[0])]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from netlab.endpoint import Endpoint
 from netlab.errors import LocalError, errno_name
-from netlab.socketops.connecting import SocketClass
+from netlab.socketops.connecting import SocketClass, bind_source
 from netlab.socketops.probing.asking import Ancillary, Answer, Question
 from netlab.socketops.probing.ipheader import IpHeader, build_header, internet_checksum, parse_header
 from netlab.socketops.resolving import family_of
@@ -72,7 +72,7 @@ def open_echo_socket(
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
         apply_settings(sock, settings)
         if source is not None:
-            _bind(sock, source)
+            bind_source(sock, source, endpoint)
     except BaseException:
         sock.close()
         raise
@@ -129,13 +129,6 @@ def _open(
         except OSError as exc:
             refusals.append(exc)
     raise _no_right(endpoint, refusals)
-
-
-def _bind(sock: socket.socket, source: Endpoint) -> None:
-    try:
-        sock.bind(source.to_sockaddr())
-    except OSError as exc:
-        raise LocalError.from_os(exc, "bind", source) from None
 
 
 def _writes_header(sock: socket.socket) -> bool:
