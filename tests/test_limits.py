@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,22 @@ def test_a_server_that_runs_out_of_threads_serves_on(nursery: Nursery) -> None:
     done = server.stop()
     assert done.returncode == 0
     assert done.stderr.count(b"this host gives no more threads") == 1
+
+
+def test_a_server_without_a_descriptor_for_a_clients_file_serves_on_and_tells(nursery: Nursery, tmp_path: Path) -> None:
+    server = nursery.start("serve-udp", "-p", "0", "-o", str(tmp_path / "%n"), limits={"NOFILE": 20})
+    for _ in range(20):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.connect(("127.0.0.1", server.port))
+            client.send(b"hello")
+            assert client.recv(100) == b"received 5 bytes\n"
+    done = server.stop()
+    saved = len(list(tmp_path.iterdir()))
+    assert 0 < saved < 20
+    assert done.stderr.count(b"sends is not saved: open ") == 20 - saved
+    assert done.returncode == 23, "a script that saves looks at the status"
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"hello"}
 
 
 @pytest.mark.parametrize(

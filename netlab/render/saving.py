@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from contextlib import ExitStack
 from types import TracebackType
 
 from netlab.endpoint import Endpoint
+from netlab.errors import OutputError
 from netlab.records import Closed, Connected, Received, Record, WarningReport
 from netlab.render import Renderer
 from netlab.render.output import Writer, open_output
@@ -26,16 +28,17 @@ class Saver:
       show: takes the records.
 
     Raises:
-      OutputError: the file cannot be opened.
+      OutputError: the file cannot be opened; or at the end, that some client's could not, for want of descriptors.
     """
 
     def __init__(self, path: str, show: Renderer) -> None:
         self._path = path
         self._show = show
         self._lock = threading.Lock()
-        self._files: dict[int | Endpoint | None, Writer] = {}
+        self._files: dict[int | Endpoint | None, Writer | None] = {}
         self._shared = None if "%n" in path else open_output(path)
         self._is_full = False
+        self._unsaved: OutputError | None = None
 
     def wants(self, kind: type[Record]) -> bool:
         """Tell whether records of this class are needed."""
@@ -69,6 +72,8 @@ class Saver:
             for file in (*self._files.values(), self._shared):
                 if file is not None:
                     stack.callback(file.close)
+        if self._unsaved is not None and exc is None:
+            raise self._unsaved  # a script that saves looks at the status
 
     def _file_of(self, client: int | Endpoint | None) -> Writer | None:
         with self._lock:
@@ -79,5 +84,16 @@ class Saver:
                     self._is_full = True
                     return None
                 number = len(self._files) + 1 if isinstance(client, Endpoint | None) else client
-                self._files[client] = open_output(self._path.replace("%n", str(number)))
+                self._files[client] = self._open(str(number))
             return self._files[client]
+
+    def _open(self, number: str) -> Writer | None:
+        """Open a client's file; None where there is no descriptor left, for no client may end the others' server."""
+        try:
+            return open_output(self._path.replace("%n", number))
+        except OutputError as exc:
+            if exc.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._unsaved = self._unsaved or exc
+            self._show(WarningReport(message=f"what client {number} sends is not saved: {exc}"))
+            return None
