@@ -151,6 +151,8 @@ def _check(ctx: click.Context, groups: list[Group]) -> None:
     repeats = chosen["count"] or chosen["interval"] is not None or chosen["duration"]
     if repeats and chosen["wait"]:
         raise click.UsageError("--wait and repeating (-c, -i, --duration) exclude each other.", ctx)
+    if repeats and chosen["rate"] is not None:
+        raise click.UsageError("--rate is for many targets; -i says how often one is tried.", ctx)
     if len(groups) > 1 or len(groups[0][1]) > 1:
         for name in ("options", "all_options", "tcp_info", "count", "interval", "duration"):
             if chosen[name] not in (None, False, 0):

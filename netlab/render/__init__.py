@@ -95,6 +95,7 @@ class Renderer:
         views: tuple[View, View],
         json: bool,
         quiet: bool,
+        when_quiet: tuple[type[Record], ...],
         charset: str,
     ) -> None:
         self._stdout = stdout
@@ -103,6 +104,7 @@ class Renderer:
         self._view, self._stderr_view = views
         self._json = json
         self._quiet = quiet
+        self._when_quiet = when_quiet
         self._charset = charset
         self._printable = printable_for(charset)
         self._takes_plain_lines = not json and charset in _ASCII_AND_MORE
@@ -114,7 +116,7 @@ class Renderer:
     def wants(self, kind: type[Record]) -> bool:
         """Tell whether records of this class are ever shown; those that are not need not be made."""
         if self._quiet:
-            return issubclass(kind, _WHEN_QUIET)
+            return issubclass(kind, self._when_quiet)
         return kind is not Sent or self._json or self._view.verbose
 
     def __call__(self, record: Record) -> None:
@@ -124,7 +126,7 @@ class Renderer:
           StdoutClosed: nobody reads standard output any more.
           OutputError: it could not be written.
         """
-        if self._quiet and not isinstance(record, _WHEN_QUIET):
+        if self._quiet and not isinstance(record, self._when_quiet):
             return
         if self._takes_plain_lines and type(record) is Received and self._bar is None:
             # Needs no lock: a connection's chunks come from one thread, and the Writer keeps its lines in order.
@@ -251,7 +253,7 @@ def renderer(
 
     Args:
       json: all records are JSON lines on stdout, an error too.
-      quiet: only ready lines and errors.
+      quiet: only ready lines, errors, and a client's payload.
       verbose: also what was sent.
       color: None looks at each stream whether it is a terminal; see `want_color`.
       encoding: the peers' (`check_encoding`).
@@ -283,5 +285,6 @@ def renderer(
         views=(view(records), view(stderr)),
         json=json,
         quiet=quiet,
+        when_quiet=(*_WHEN_QUIET, Received) if payload_on_stdout else _WHEN_QUIET,
         charset=check_encoding(charset or getattr(sys.stdout, "encoding", None) or "utf-8"),
     )
