@@ -171,7 +171,8 @@ def check_parts(module: str, tree: ast.Module, package: str) -> Iterator[str]:
     collected = Imports(package)
     collected.visit(tree)
     for found in collected.found:
-        target = part_of(f"{found.module}.{found.name}")
+        home = socketops._HOME.get(found.name or "") if found.module == "netlab.socketops" else None
+        target = part_of(f"{found.module}.{home or found.name}")
         may = {"", part} | PARTS.get(part, set()) | (set() if found.at_start else LATER.get(part, set()))
         if target not in may:
             yield f"line {found.line}: {part or 'socketops itself'} may not import {target}"
@@ -286,6 +287,7 @@ def test_module_keeps_to_its_layer(path: Path) -> None:
         ("netlab.socketops.opening", "def f() -> None:\n    global count\n    count = 1"),
         ("netlab.socketops.opening", "from netlab.socketops.serving.talk import Talk"),
         ("netlab.socketops.opening", "from netlab.socketops import serving"),
+        ("netlab.socketops.opening", "from netlab.socketops import serve_threaded"),
         ("netlab.socketops.opening", "def f() -> None:\n    from .probing import evidence"),
         ("netlab.socketops.serving.talk", "from netlab.socketops.faultlab.faults import Faults"),
         ("netlab.socketops.serving.talk", "def f() -> None:\n    import netlab.socketops.talking.load"),
@@ -352,6 +354,10 @@ def test_start_loads_no_heavy_module() -> None:
     loaded = set(done.stdout.split())
     assert {"netlab.cli", "netlab.cli.probe", "netlab.cli.serve_udp"} <= loaded
     assert not NOT_AT_START & loaded
+
+
+def test_every_folder_of_socketops_has_its_rule() -> None:
+    assert {path.parent.name for path in (PACKAGE / "socketops").glob("*/__init__.py")} == set(PARTS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=module_name)
