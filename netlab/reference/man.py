@@ -55,7 +55,8 @@ _OTHER_STATUSES = {
 
 _FAULTS = (
     "A client can be tested against each of these, with ``--fault``. "
-    "It can be given several times, in any order: they combine; one that could never strike beside another is refused. "
+    "It can be given several times, in any order: they combine, but for what can never strike beside "
+    "stall, half-close, no-reply or no-accept. "
     "What is left to chance depends on ``--seed``, and on the number of the connection or the order of the datagrams: "
     "the same requests meet the same faults again. Without ``--seed`` the server says which number it has chosen. "
     "``--fault list`` shows, too, a command to try for each."
