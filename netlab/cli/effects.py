@@ -27,6 +27,8 @@ def refuse_idle_options(ctx: click.Context) -> None:
       UsageError: it says which.
     """
     chosen = ctx.params
+    if chosen["output"] == "":
+        raise click.UsageError("-o '' names no file: write -o FILE, or leave it out.", ctx)
     if chosen["output"] == "-":
         raise click.UsageError("-o - would put what clients send into the log: write -o FILE.", ctx)
     idle = [] if chosen["reply"] in _WITH_WORDS else ["ack_text", "eol", "crlf"]
@@ -36,6 +38,8 @@ def refuse_idle_options(ctx: click.Context) -> None:
         if chosen[name] and _is_typed(ctx, name):
             flag = "-C" if name == "crlf" else f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{flag} is for --reply ack and broadcast, not for {chosen['reply']}.", ctx)
+    if chosen["stop_on_exit"] and chosen["reply"] == "generate" and "backlog" in chosen:
+        raise click.UsageError("--stop-on-exit has no effect with generate, which sends and never reads.", ctx)
     if chosen["stop_on_exit"] and not chosen["exit_word"] and _is_typed(ctx, "stop_on_exit"):
         raise click.UsageError("--stop-on-exit needs an exit word, and --exit-word is empty.", ctx)
 

@@ -117,7 +117,7 @@ def run_load(
 def check_load(ctx: click.Context, target: Endpoint) -> None:
     """Refuse what makes no sense where messages are repeated."""
     chosen = ctx.params
-    limit = raise_descriptor_limit() - _SPARE_DESCRIPTORS
+    limit = max(raise_descriptor_limit() - _SPARE_DESCRIPTORS, 0)
     source = source_endpoint(ctx, target)
     reasons = {
         "--rate and -i exclude each other.": chosen["rate"] and chosen["interval"],

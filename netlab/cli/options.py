@@ -241,7 +241,7 @@ def server_options(*, datagrams: bool) -> Callable[[F], F]:
         option("--stop-on-exit", is_flag=True, section="When", help="Let the exit word stop the server, too."),
         option(
             "--ready-fd",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, 2**31 - 1),
             metavar="FD",
             section="Output",
             rare=True,
@@ -271,7 +271,7 @@ def stream_server_options(backlog: int | None) -> Callable[[F], F]:
     return _together(
         option(
             "--backlog",
-            type=click.IntRange(min=0),
+            type=click.IntRange(0, 2**31 - 1),
             metavar="N",
             default=backlog,
             section="Where",

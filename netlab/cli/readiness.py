@@ -38,7 +38,7 @@ def inherited_listeners(kind: str, socket_class: type[socket.socket] = socket.so
     count = os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_PID", None)
     os.environ.pop("LISTEN_FDNAMES", None)
-    if not count.isdigit():
+    if not (count.isascii() and count.isdigit()):
         return []
     from netlab.socketops import adopt
 
