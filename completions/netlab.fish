@@ -270,7 +270,7 @@ complete -c netlab -n '__netlab_at send' -s N -l half-close -l no-half-close -d 
 complete -c netlab -n '__netlab_at send' -l expect -x -d 'Succeed if the reply contains TEXT, as soon as it does'
 complete -c netlab -n '__netlab_at send' -l expect-regex -x -d 'The same for a regular expression'
 complete -c netlab -n '__netlab_at send' -l expect-echo -d 'Succeed if the reply is the MESSAGE itself'
-complete -c netlab -n '__netlab_at send' -s c -l count -x -d 'Exchanges in all, 0 without end'
+complete -c netlab -n '__netlab_at send' -s c -l count -x -d 'Exchanges in all'
 complete -c netlab -n '__netlab_at send' -s j -l jobs -x -d 'Connections at a time'
 complete -c netlab -n '__netlab_at send' -s i -l interval -x -d 'Time between exchanges on a connection'
 complete -c netlab -n '__netlab_at send' -l rate -x -d 'Exchanges a second, by a schedule'

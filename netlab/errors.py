@@ -105,7 +105,7 @@ class AnswerNo(NetlabError):
 
 
 class UsageError(NetlabError):
-    """What was asked for contradicts itself or cannot exist, such as a seqpacket socket on INET."""
+    """Usage: an unknown option, a value that is none, options that exclude each other, a file that cannot be read."""
 
     status = 2
 

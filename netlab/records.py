@@ -50,7 +50,7 @@ class Listening(Record):
 
 @record
 class Serving(Record):
-    """How the server will serve, said once, after its last Listening.
+    """How the server will serve, said once, after the last listening event.
 
     ``reach`` says from how far it can be reached: ``only this host``, ``any host that reaches ADDRESS`` ...
     ``faults`` are those it was asked for, and ``seed`` makes their chances come out the same again.
@@ -355,7 +355,7 @@ class WarningReport(Record):
 
 @record
 class Summary(Record):
-    """How a run went, at its end.  ``ended_by`` says what ended it: SIGINT, --once, duration ..."""
+    """How a run went, at its end.  ``ended_by`` says what ended it: SIGINT, --once, --duration ..."""
 
     event = "summary"
     ended_by: str

@@ -38,7 +38,8 @@ def load_options() -> Callable[[F], F]:
                     "--count",
                     type=click.IntRange(min=0),
                     section="When",
-                    help="Exchanges in all, 0 without end; only figures are shown.  [default: 1]",
+                    help="Exchanges in all; only figures are shown.  0 is without end, and so is -i or --rate alone."
+                    "  [default: 1]",
                 ),
                 option(
                     "-j",

@@ -268,6 +268,8 @@ def max_clients_option() -> Callable[[F], F]:
 
 def stream_server_options(backlog: int | None) -> Callable[[F], F]:
     """--backlog and --idle-timeout: what serve-tcp and serve-threaded share beside `server_options`."""
+    limit = "the kernel's limit"
+    default = f".  [default: {limit}]" if backlog is None else f"; with --concurrent {limit}.  [default: {backlog}]"
     return _together(
         option(
             "--backlog",
@@ -276,8 +278,7 @@ def stream_server_options(backlog: int | None) -> Callable[[F], F]:
             default=backlog,
             section="Where",
             rare=True,
-            help="Connections that may wait to be accepted." + ("" if backlog else "  [default: the kernel's limit]"),
-            show_default=backlog is not None,
+            help=f"Connections that may wait to be accepted{default}",
         ),
         option(
             "--idle-timeout",

@@ -33,6 +33,7 @@ seconds.  Whoever has the lock gives it up long before, at its next call of the 
 @option(
     "--cpu",
     type=CPU,
+    metavar="auto|none|N",
     default="auto",
     section="Where",
     rare=True,

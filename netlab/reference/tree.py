@@ -36,7 +36,7 @@ _WORDS = {
     "RULE": ("none", "first", "line", "quiet", "close"),
     "VERDICTS": tuple(VERDICT_STATUS),
     "PAYLOAD": tuple(f"proto:{name}" for name in PROTOCOLS),
-    "AUTO|NONE|N": ("auto", "none"),
+    "auto|none|N": ("auto", "none"),
 }
 """Metavar -> words that such a value can be, where its type is no Choice."""
 
