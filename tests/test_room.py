@@ -70,6 +70,13 @@ def test_lines_go_to_all_others_with_the_senders_number(serve: Serve) -> None:
                 first.recv(1)
 
 
+def test_no_member_moves_anothers_terminal_or_forges_its_lines(serve: Serve) -> None:
+    with running(serve, reply=socketops.Room()) as server, enter(server) as first, enter(server) as second:
+        assert hear(first, second, b"x") == b"#1 x\n"
+        second.send(b"a\r#1 forged\x1b[2J\x7f\ttab\r\n")
+        assert read_line(first) == b"#2 a\\x0d#1 forged\\x1b[2J\\x7f\ttab\n"
+
+
 def test_exit_word_is_acknowledged_and_ends_that_member_only(serve: Serve) -> None:
     with running(serve, reply=socketops.Room()) as server, enter(server) as first, enter(server) as second:
         assert hear(second, first, b"x") == b"#2 x\n"

@@ -1,11 +1,13 @@
 """A chat room: each client's lines go to all others, with the sender's number in front (``#3 text``).
 
-The room only cuts lines and knows who is in; how a line gets out is its member's `Outbox`, which never waits.  A member
-whose outbox is full leaves the room: so a slow one holds up nobody, and memory is bounded.
+The room only cuts lines, makes escapes of their control characters, and knows who is in; how a line gets out is its
+member's `Outbox`, which never waits.  A member whose outbox is full leaves the room: so a slow one holds up nobody, and
+memory is bounded.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from typing import Protocol
@@ -21,6 +23,8 @@ LINE = 64 * 1024
 TOO_SLOW = Close("limit")
 """How the conversation of a member ends that is too slow, once it has read what was kept for it."""
 _BLANKS = " \t\r\n"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What moves a terminal, or makes a line look like another member's (CR and a number); TAB may stay."""
 
 
 class Outbox(Protocol):
@@ -82,6 +86,8 @@ class Room:
         """Give a line to all but its sender."""
         with self._lock:
             others = [(other, outbox) for other, outbox in self._outboxes.items() if other != number]
+        if self.newline == b"\n":  # else these bytes are other characters
+            line = _CONTROLS.sub(_escape, line)
         text = f"#{number} ".encode(self.encoding) + line + self.newline
         for other, outbox in others:
             if not outbox.put(text):
@@ -124,6 +130,10 @@ class Member:
         if self._partial:
             self._room.say(self._number, self._partial)
             self._partial = b""
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"\\x%02x" % found[0][0]
 
 
 def too_slow(number: int, room_newline: bytes) -> tuple[bytes, str]:
