@@ -297,7 +297,7 @@ def test_both_readmes_have_the_same() -> None:
     [ours], [theirs] = TOOLS.findall(english), TOOLS.findall(chinese)
     assert [cells(row) for row in ours.splitlines()] == [cells(row) for row in theirs.splitlines()]
     english_tour = english.partition("## A tour in ten tasks\n")[2].partition("\n## ")[0]
-    chinese_tour = chinese.partition("## 十件事，逛一圈\n")[2].partition("\n## ")[0]
+    chinese_tour = chinese.partition("## 十个任务，快速上手\n")[2].partition("\n## ")[0]
     assert english_tour.count("\n### ") == chinese_tour.count("\n### ") == 10
 
 
