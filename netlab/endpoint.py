@@ -187,6 +187,11 @@ class Endpoint:
         return self.is_ipv6 or bool(self.host and not self.host.strip("0123456789."))
 
     @property
+    def is_wildcard(self) -> bool:
+        """Whether the host stands for every address of its family (ip(7), INADDR_ANY; ipv6(7), in6addr_any)."""
+        return self.host in ("0.0.0.0", "::")
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it cannot be reached from another host: 127/8, ::1, localhost (RFC 6761) and all of unix."""
         if self.transport.is_unix:

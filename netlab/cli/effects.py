@@ -20,7 +20,7 @@ _WITH_WORDS = ("ack", "broadcast")
 _OF_OPENING = {"backlog": "--backlog", "set": "--set", "type": "--type", "ipv4": "-4", "ipv6": "-6"}
 
 
-def refuse_idle_options(ctx: click.Context) -> None:
+def refuse_idle_options(ctx: click.Context, *, datagrams: bool) -> None:
     """Refuse what the kind of reply makes no use of, and a log that would have clients' bytes in it.
 
     Raises:
@@ -38,9 +38,11 @@ def refuse_idle_options(ctx: click.Context) -> None:
         if chosen[name] and _is_typed(ctx, name):
             flag = "-C" if name == "crlf" else f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{flag} is for --reply ack and broadcast, not for {chosen['reply']}.", ctx)
-    if chosen["stop_on_exit"] and chosen["reply"] == "generate" and "backlog" in chosen:
+    if not chosen["stop_on_exit"] or not _is_typed(ctx, "stop_on_exit"):
+        return
+    if chosen["reply"] == "generate" and not datagrams:
         raise click.UsageError("--stop-on-exit has no effect with generate, which sends and never reads.", ctx)
-    if chosen["stop_on_exit"] and not chosen["exit_word"] and _is_typed(ctx, "stop_on_exit"):
+    if not chosen["exit_word"]:
         raise click.UsageError("--stop-on-exit needs an exit word, and --exit-word is empty.", ctx)
 
 

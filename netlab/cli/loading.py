@@ -9,7 +9,7 @@ import click
 
 from netlab.cli.conversing import TIMEOUT, or_default
 from netlab.cli.options import option
-from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
+from netlab.cli.signals import spare_descriptors, stop_on_signals
 from netlab.cli.types import DURATION
 from netlab.cli.where import source_endpoint
 
@@ -22,8 +22,6 @@ __all__ = ["check_load", "load_options", "repeats", "run_load"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAMES = ("count", "jobs", "rate", "interval", "reconnect", "duration")
-_SPARE_DESCRIPTORS = 64
-"""Descriptors that are not for connections: standard streams, epoll, the resolver's."""
 _STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
 
@@ -118,7 +116,7 @@ def run_load(
 def check_load(ctx: click.Context, target: Endpoint) -> None:
     """Refuse what makes no sense where messages are repeated."""
     chosen = ctx.params
-    limit = max(raise_descriptor_limit() - _SPARE_DESCRIPTORS, 0)
+    limit = spare_descriptors()
     source = source_endpoint(ctx, target)
     reasons = {
         "--rate and -i exclude each other.": chosen["rate"] and chosen["interval"],

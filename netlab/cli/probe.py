@@ -12,7 +12,7 @@ import click
 
 from netlab.cli.command import Command
 from netlab.cli.options import client_options, option, output_options, trace_options, where_options
-from netlab.cli.signals import raise_descriptor_limit, stop_on_signals
+from netlab.cli.signals import spare_descriptors, stop_on_signals
 from netlab.cli.targets import loopback_endpoint, target_groups
 from netlab.cli.tracing import socket_class
 from netlab.cli.types import DURATION, Parsed
@@ -26,8 +26,6 @@ __all__ = ["probe"]
 
 _INTERVAL = 1.0
 """Seconds between attempts, as ping has it."""
-_SPARE_DESCRIPTORS = 64
-"""Descriptors that are not for attempts: standard streams, epoll, the resolver's."""
 
 
 def _payload() -> Callable[[str], Payload]:
@@ -165,7 +163,7 @@ def _survey(ctx: click.Context, groups: list[Group], method: Method) -> NoReturn
     chosen = ctx.params
     total = sum(len(ports) or 1 for _, ports in groups)
     how: dict[str, Any] = {
-        "jobs": chosen["jobs"] or max(1, raise_descriptor_limit() - _SPARE_DESCRIPTORS),
+        "jobs": chosen["jobs"] or max(1, spare_descriptors()),
         "rate": chosen["rate"],
         "ok": chosen["ok_if"] or (),
         "one_is_enough": chosen["any"],

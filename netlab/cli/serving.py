@@ -62,7 +62,7 @@ def serving(
 
     chosen = ctx.params
     faults = chosen_faults(ctx, datagrams=datagrams)
-    refuse_idle_options(ctx)
+    refuse_idle_options(ctx, datagrams=datagrams)
     check_readiness(chosen["ready_fd"])
     raise_descriptor_limit()
     reply = _room(ctx, has_room=has_room) if chosen["reply"] == "broadcast" else _reply(ctx, datagrams=datagrams)

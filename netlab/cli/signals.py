@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from netlab.socketops import Stop
 
-__all__ = ["die_by", "raise_descriptor_limit", "stop_on_signals"]
+__all__ = ["die_by", "raise_descriptor_limit", "spare_descriptors", "stop_on_signals"]
 
+_KEPT = 64
+"""Descriptors that are not for connections: standard streams, epoll, the resolver's."""
 _ONE_REQUEST = 0.05
 """Seconds in which a signal that comes again is the same request: timeout(1) signals its child, then the group of both.
 A hand at Ctrl-C takes three times as long."""
@@ -77,6 +79,11 @@ def die_by(number: int) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     os._exit(128 + number)
+
+
+def spare_descriptors() -> int:
+    """Raise the limit of descriptors; return how many there are for connections, 0 where the limit is very low."""
+    return max(raise_descriptor_limit() - _KEPT, 0)
 
 
 def raise_descriptor_limit() -> int:

@@ -57,9 +57,9 @@ def transport(ctx: click.Context, *, datagram: bool = False) -> Transport:
 def server_endpoint(ctx: click.Context, word: str | None, *, datagram: bool = False) -> Endpoint:
     """Return the endpoint a server listens on: its argument, or -H, -p and -U."""
     found = _endpoint(ctx, word, listening=True, datagram=datagram)
-    if found.transport.is_datagram != datagram or found.transport == "icmp":
-        if found.transport == "icmp":
-            raise click.UsageError(f"icmp: cannot be served, the kernel answers it: netlab probe {found}", ctx)
+    if found.transport == "icmp":
+        raise click.UsageError(f"icmp: cannot be served, the kernel answers it: netlab probe {found}", ctx)
+    if found.transport.is_datagram != datagram:
         other = "serve-udp" if found.transport.is_datagram else "serve-tcp or serve-threaded"
         raise click.UsageError(f"{ctx.info_name} cannot serve {found}: use {other}.", ctx)
     return found

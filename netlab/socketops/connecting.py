@@ -61,7 +61,7 @@ _SOCKET_TYPES = {
 PENDING = {errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
 
 
-_ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+_WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
 
 @dataclasses.dataclass(slots=True)
@@ -127,9 +127,9 @@ def bind_source(sock: socket.socket, source: Endpoint, target: Endpoint) -> None
       LocalError: the source is of another family than the target, or is not this host's to bind.
     """
     if sock.family != family_of(source):
-        if source.host not in _ANYWHERE.values():
+        if not source.is_wildcard:
             raise LocalError("bind", source, f"it is of another family than {target}")
-        source = dataclasses.replace(source, host=_ANYWHERE[sock.family])
+        source = dataclasses.replace(source, host=_WILDCARDS[sock.family])
     _bind(sock, source.to_sockaddr(), source)
 
 
@@ -283,7 +283,7 @@ def addresses_to_try(endpoint: Endpoint, *, family: Family, source: Endpoint | N
     A source address leaves only the destinations of its own family.
     """
     found = resolve(endpoint, family=family, timeout=timeout)
-    if source is not None and source.host not in _ANYWHERE.values():
+    if source is not None and not source.is_wildcard:
         found = [address for address in found if family_of(address) == family_of(source)] or found
     first = [address for address in found if family_of(address) == family_of(found[0])]
     other = [address for address in found if family_of(address) != family_of(found[0])]

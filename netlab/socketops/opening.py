@@ -130,7 +130,7 @@ def reach(sockets: Sequence[Bound]) -> str:
     inet = [bound for bound in sockets if not bound.endpoint.transport.is_unix]
     if all(bound.endpoint.is_loopback for bound in inet):
         return "only this host"
-    wild = {version for bound in inet if bound.endpoint.host in ("0.0.0.0", "::") for version in _versions(bound.sock)}
+    wild = {version for bound in inet if bound.endpoint.is_wildcard for version in _versions(bound.sock)}
     if wild:
         kind = "any address" if len(wild) > 1 else f"any {wild.pop()} address"
         return f"every host that reaches {kind} of this one"

@@ -247,7 +247,7 @@ def _name(transport: Transport, call: Callable[[], object]) -> Endpoint | None:
         found = from_sockaddr(transport, call())
     except OSError:  # getpeername: ENOTCONN
         return None
-    return None if found and found.host in ("0.0.0.0", "::") else found
+    return None if found and found.is_wildcard else found
 
 
 def _peer_credentials(sock: socket.socket) -> tuple[int, int, int] | tuple[None, None, None]:
