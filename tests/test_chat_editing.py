@@ -83,6 +83,7 @@ def test_lines_are_edited_completed_and_remembered() -> None:
         screen.press("\n")
         screen.wait_to_see(r"^sent 6 B, received 6 B   unread 0 B, unacknowledged 0 B\n")
         screen.press("\n")
+        screen.wait_to_see("^>\n>$")  # between two prompts the terminal itself echoes what comes
         screen.press("\x1b[200~one\ntwo\x1b[201~")
         screen.wait_to_see("^> one\ntwo$")
         screen.press("\n")
